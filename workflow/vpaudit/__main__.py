@@ -1,0 +1,3 @@
+from vpaudit.cli import main
+
+raise SystemExit(main())

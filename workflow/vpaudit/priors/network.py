@@ -1,0 +1,124 @@
+"""Diffusion networks in diffusers' folder layout as a `Denoiser`.
+
+A folder holds `unet/` or `transformer/` (config.json, diffusion_pytorch_model.safetensors), `scheduler/` and,
+for priors of this repository, `card.json`. With abar = 1 / (1 + sigma^2), a = sqrt(abar), b = sqrt(1 - abar), the
+network sees a x and its output f means (Salimans & Ho 2202.00512, eq. 4 and appendix D):
+epsilon: x0 = x - sigma f;  v_prediction: x0 = a (a x) - b f;  sample: x0 = f.
+"""
+
+import json
+from pathlib import Path
+
+import diffusers
+import torch
+
+from vpaudit.errors import VpauditError
+from vpaudit.priors.base import per_image
+from vpaudit.priors.schedule import SigmaTable
+
+# Every call to the network has exactly this many rows (the last ones padded): matrix kernels may round differently for
+# another batch shape, and an image's result must not depend on how many images stand beside it (design invariant 1).
+ROWS = 64
+
+NETWORKS = {"transformer": "DiTTransformer2DModel", "unet": "UNet2DModel"}
+
+
+class NetworkPrior:
+    """A trained network behind the `Denoiser` protocol.
+
+    Args:
+        network: a diffusers model, `UNet2DModel` or class-conditional `DiTTransformer2DModel`.
+        scheduler: a diffusers scheduler; only its `alphas_cumprod` and `prediction_type` are used.
+        sigma_min, sigma_max: the range it was trained on; None takes the schedule's whole range.
+        precision: "float32" or "bfloat16" (autocast).
+        rows: the fixed batch shape of every network call.
+    """
+
+    def __init__(self, network, scheduler, sigma_min=None, sigma_max=None, precision="float32", rows=ROWS):
+        self.network = network.eval().requires_grad_(False)
+        self.prediction_type = scheduler.config.prediction_type
+        if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
+            raise VpauditError(
+                f"prior predicts {self.prediction_type!r}", "use epsilon, v_prediction or sample in the scheduler config"
+            )
+        self.table = SigmaTable(scheduler.alphas_cumprod)
+        self.sigma_min = sigma_min or self.table.sigma_min
+        self.sigma_max = sigma_max or self.table.sigma_max
+        size = network.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        self.shape = (network.config.in_channels, height, width)
+        self.conditional = isinstance(network, diffusers.DiTTransformer2DModel)
+        self.num_classes = network.config.num_embeds_ada_norm if self.conditional else 0
+        self.precision, self.rows, self.calls = precision, rows, 0
+        self.device = next(network.parameters()).device
+
+    def __call__(self, scaled: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        """The bare network: scaled = sqrt(abar_t) x, t (B,), labels or None; extra output channels are dropped."""
+        kwargs = {}
+        if self.conditional:
+            null = torch.full((len(scaled),), self.num_classes, device=scaled.device)
+            kwargs["class_labels"] = null if labels is None else labels
+        with torch.autocast(scaled.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            output = self.network(scaled, t, return_dict=False, **kwargs)[0]
+        return output[:, : self.shape[0]].float()
+
+    @torch.inference_mode()
+    def denoise(self, x, sigma, labels=None):
+        """See `base.Denoiser`; works through x in padded batches of `rows`."""
+        out = torch.empty_like(x)
+        for start in range(0, len(x), self.rows):
+            part = slice(start, min(start + self.rows, len(x)))
+            out[part] = self._denoise_rows(x[part], sigma[part], None if labels is None else labels[part])
+        return out
+
+    def _denoise_rows(self, x, sigma, labels):
+        count, missing = len(x), self.rows - len(x)
+        if missing:
+            x = torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
+            sigma = torch.cat([sigma, sigma[:1].expand(missing)])
+            labels = None if labels is None else torch.cat([labels, labels[:1].expand(missing)])
+        a = per_image((1 + sigma**2).rsqrt())
+        b = a * per_image(sigma)
+        scaled = a * x
+        output = self(scaled, self.table.t_of_sigma(sigma), labels)
+        self.calls += count
+        if self.prediction_type == "v_prediction":
+            x0 = a * scaled - b * output
+        elif self.prediction_type == "epsilon":
+            x0 = x - per_image(sigma) * output
+        else:
+            x0 = output
+        return x0[:count]
+
+
+def load(folder: str | Path, device: str = "cpu", precision: str = "float32") -> NetworkPrior:
+    """Read a prior from a diffusers folder.
+
+    Raises:
+        VpauditError: the folder, its network or its weights are missing, or a weight is not finite.
+    """
+    folder = Path(folder)
+    part = next((name for name in NETWORKS if (folder / name / "config.json").exists()), None)
+    if part is None:
+        raise VpauditError(
+            f"no prior in {folder}: neither transformer/config.json nor unet/config.json is there",
+            "name a diffusers folder, or run the rule that fetches or trains the prior",
+        )
+    network_class = json.loads((folder / part / "config.json").read_text()).get("_class_name", NETWORKS[part])
+    try:
+        network = getattr(diffusers, network_class).from_pretrained(folder / part, use_safetensors=True)
+        scheduler = diffusers.DDPMScheduler.from_pretrained(folder / "scheduler")
+    except (OSError, ValueError, AttributeError) as error:
+        raise VpauditError(
+            f"the prior in {folder} cannot be read: {str(error).splitlines()[0]}",
+            "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
+        ) from error
+    bad = [name for name, weight in network.state_dict().items() if not torch.isfinite(weight).all()]
+    if bad:
+        raise VpauditError(
+            f"the prior in {folder} holds NaN or infinite weights in {bad[0]} (and {len(bad) - 1} more tensors)",
+            "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
+        )
+    card = json.loads((folder / "card.json").read_text()) if (folder / "card.json").exists() else {}
+    low, high = card.get("sigma_range", (None, None))
+    return NetworkPrior(network.to(device), scheduler, low, high, precision)

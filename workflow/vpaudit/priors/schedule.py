@@ -1,0 +1,37 @@
+"""The border between sigma and a model's timestep.
+
+A DDPM state is x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) z = sqrt(abar_t) (x0 + sigma_t z) with
+sigma_t = sqrt((1 - abar_t) / abar_t) (design section 3). Everything outside works in sigma; only a prior knows t.
+"""
+
+import numpy as np
+import torch
+
+
+class SigmaTable:
+    """sigma <-> t for a diffusers scheduler's `alphas_cumprod`, t continuous by linear interpolation in log sigma."""
+
+    def __init__(self, alphas_cumprod: torch.Tensor):
+        abar = alphas_cumprod.double()
+        self.log_sigmas = (0.5 * ((1 - abar) / abar).log()).numpy()
+        if not np.all(np.diff(self.log_sigmas) > 0):
+            raise ValueError("alphas_cumprod must fall strictly: sigma has to grow with t")
+
+    @property
+    def sigma_min(self) -> float:
+        return float(np.exp(self.log_sigmas[0]))
+
+    @property
+    def sigma_max(self) -> float:
+        return float(np.exp(self.log_sigmas[-1]))
+
+    def t_of_sigma(self, sigma: torch.Tensor) -> torch.Tensor:
+        """(B,) sigma to (B,) float32 timesteps in [0, T - 1]; clamped at both ends."""
+        log_sigma = np.log(sigma.detach().double().cpu().numpy())
+        steps = np.interp(log_sigma, self.log_sigmas, np.arange(len(self.log_sigmas)))
+        return torch.from_numpy(steps).float().to(sigma.device)
+
+    def sigma_of_t(self, t: torch.Tensor) -> torch.Tensor:
+        """(B,) timesteps, whole or between, to (B,) sigma."""
+        log_sigma = np.interp(t.double().cpu().numpy(), np.arange(len(self.log_sigmas)), self.log_sigmas)
+        return torch.from_numpy(np.exp(log_sigma)).float().to(t.device)

@@ -1,0 +1,240 @@
+"""Training of a class-conditional diffusion prior on small images, resumable to the bit of its own random draws.
+
+Loss: |v - v_theta|^2 with v = a z - b x0 (Salimans & Ho 2202.00512), sigma drawn where the attack needs it: three
+tenths uniform in log sigma over `sigma_range`, the rest log-normal around sigma = 1. Matrices inside the transformer
+blocks are optimised by Muon (torch.optim), everything else by AdamW; warm-up, then cosine to 2 %; EMA of the weights.
+"""
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import diffusers
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from vpaudit import io
+from vpaudit.errors import VpauditError
+from vpaudit.priors.base import per_image
+from vpaudit.priors.network import NetworkPrior
+from vpaudit.rng import generator, seed_of
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What makes a training run; recorded in the model card.
+
+    images_seen counts training examples with repetition; sigma_range is the noise the prior may later be asked about.
+    """
+
+    images_seen: int = 1_260_000
+    batch_size: int = 256
+    lr: float = 1e-3
+    optimizer: str = "muon"
+    warmup_steps: int = 150
+    ema_decay: float = 0.998
+    label_dropout: float = 0.3
+    sigma_range: tuple[float, float] = (0.02, 50.0)
+    log_normal_share: float = 0.7
+    log_normal_std: float = 1.2
+    width: int = 256
+    layers: int = 8
+    heads: int = 4
+    patch_size: int = 4
+    weight_decay: float = 0.01
+    precision: str = "bfloat16"
+    compile: bool = True
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(self.images_seen / self.batch_size)
+
+
+def build_network(shape: tuple[int, int, int], num_classes: int, settings: TrainSettings):
+    """A DiT (Peebles & Xie 2212.09748) with adaLN-zero initialisation: every block starts as the identity."""
+    network = diffusers.DiTTransformer2DModel(
+        num_attention_heads=settings.heads,
+        attention_head_dim=settings.width // settings.heads,
+        in_channels=shape[0],
+        out_channels=shape[0],
+        num_layers=settings.layers,
+        sample_size=shape[1],
+        patch_size=settings.patch_size,
+        num_embeds_ada_norm=num_classes,
+    )
+    for block in network.transformer_blocks:
+        torch.nn.init.zeros_(block.norm1.linear.weight)
+        torch.nn.init.zeros_(block.norm1.linear.bias)
+        torch.nn.init.normal_(block.norm1.emb.class_embedder.embedding_table.weight, std=0.02)
+        # plain matrix products: on a CPU the fused kernel's backward pass is slower for so few tokens
+        block.attn1.set_processor(AttnProcessor())
+    for layer in (network.proj_out_1, network.proj_out_2):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    return network.eval()  # its own label dropout, which would differ from block to block, stays off
+
+
+def build_scheduler() -> diffusers.DDPMScheduler:
+    """Linear beta 1e-4 to 0.02 over 1000 steps: sigma from 0.010 to 157."""
+    return diffusers.DDPMScheduler(
+        num_train_timesteps=1000, beta_schedule="linear", prediction_type="v_prediction", clip_sample=False
+    )
+
+
+def draw_sigmas(count: int, settings: TrainSettings, rng: torch.Generator) -> torch.Tensor:
+    """(count,) noise levels, stratified, so that every batch covers the whole range."""
+    low, high = (math.log(s) for s in settings.sigma_range)
+    uniform = (torch.arange(count) + torch.rand(count, generator=rng)) / count
+    normals = round(count * settings.log_normal_share)
+    quantiles = (torch.arange(normals) + torch.rand(normals, generator=rng)) / normals
+    log_sigma = low + (high - low) * uniform
+    bell = torch.special.ndtri(quantiles.clamp(1e-4, 1 - 1e-4)) * settings.log_normal_std
+    log_sigma[torch.randperm(count, generator=rng)[:normals]] = bell.clamp(low, high)
+    return log_sigma.exp()
+
+
+def make_optimizers(network, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' attention and feed-forward matrices, AdamW for the rest (or for everything)."""
+    inner = []
+    if settings.optimizer == "muon":
+        named = network.named_parameters()
+        inner = [p for n, p in named if p.ndim == 2 and (".attn1." in n or ".ff." in n)]
+    ids = {id(p) for p in inner}
+    rest = [p for p in network.parameters() if id(p) not in ids]
+    optimizers = [torch.optim.AdamW(rest, lr=settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)]
+    if inner:
+        kwargs = {"weight_decay": settings.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+        optimizers.append(torch.optim.Muon(inner, lr=settings.lr, momentum=0.95, **kwargs))
+    return optimizers
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then cosine to 2 % of the peak."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class Trainer:
+    """One training run. `images` float32 (N, C, H, W) in [-1, 1], `labels` int64 (N,), `work` keeps checkpoints."""
+
+    def __init__(self, images, labels, num_classes: int, settings: TrainSettings, work: Path):
+        self.images, self.labels, self.num_classes = images, labels, num_classes
+        self.settings, self.work = settings, Path(work)
+        torch.manual_seed(seed_of(settings.seed, "init"))
+        self.network = build_network(tuple(images.shape[1:]), num_classes, settings)
+        self.prior = NetworkPrior(self.network, build_scheduler(), precision=settings.precision)
+        self.network.requires_grad_(True)
+        self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.optimizers = make_optimizers(self.network, settings)
+        self.step, self.seconds, self.order_epoch = 0, 0.0, -1
+        self.forward = torch.compile(self.prior.__call__) if settings.compile else self.prior.__call__
+
+    def batch(self) -> torch.Tensor:
+        """Indices of this step's images: each epoch is a fresh permutation, a function of (seed, step) alone."""
+        size, total = self.settings.batch_size, len(self.images)
+        epoch, place = divmod(self.step, total // size)
+        if epoch != self.order_epoch:
+            self.order = torch.randperm(total, generator=generator(self.settings.seed, "epoch", epoch))
+            self.order_epoch = epoch
+        return self.order[place * size : (place + 1) * size]
+
+    def loss(self) -> torch.Tensor:
+        rng = generator(self.settings.seed, "step", self.step)
+        index = self.batch()
+        x0, labels = self.images[index], self.labels[index].clone()
+        labels[torch.rand(len(labels), generator=rng) < self.settings.label_dropout] = self.num_classes
+        sigma = draw_sigmas(len(x0), self.settings, rng)
+        z = torch.randn(x0.shape, generator=rng)
+        a = per_image((1 + sigma**2).rsqrt())
+        b = a * per_image(sigma)
+        output = self.forward(a * x0 + b * z, self.prior.table.t_of_sigma(sigma), labels)
+        return torch.nn.functional.mse_loss(output, a * z - b * x0)
+
+    def train_step(self) -> float:
+        loss = self.loss()
+        if not torch.isfinite(loss):
+            raise VpauditError(
+                f"training diverged at step {self.step}: loss {loss.item()}",
+                "lower prior.lr; the last checkpoint is kept",
+            )
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.step, self.settings)
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.ema.update_parameters(self.network)
+        self.step += 1
+        return loss.item()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.work / "checkpoint.pt"
+
+    def save(self) -> None:
+        state = {
+            "settings": asdict(self.settings),
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        with io.atomic(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> bool:
+        """Load the checkpoint if it was made with these settings; another run's checkpoint is refused."""
+        if not self.checkpoint.exists():
+            return False
+        state = torch.load(self.checkpoint, weights_only=True)
+        free = ("checkpoint_seconds", "compile")
+        ours = json.loads(json.dumps({k: v for k, v in asdict(self.settings).items() if k not in free}))
+        theirs = json.loads(json.dumps({k: v for k, v in state["settings"].items() if k not in free}))
+        if ours != theirs:
+            changed = sorted(k for k in ours if ours[k] != theirs.get(k))
+            raise VpauditError(
+                f"{self.checkpoint} belongs to a run with other settings ({', '.join(changed)})",
+                "delete the folder to start anew, or restore the settings to go on",
+            )
+        self.network.load_state_dict(state["network"])
+        self.ema.load_state_dict(state["ema"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        self.step, self.seconds = state["step"], state["seconds"]
+        return True
+
+    def run(self, until: int | None = None) -> None:
+        """Train to the end (or to step `until`), with a checkpoint every `checkpoint_seconds` and at the end."""
+        stop = min(self.settings.steps, until or self.settings.steps)
+        self.work.mkdir(parents=True, exist_ok=True)
+        started, saved, average = time.monotonic(), time.monotonic(), None
+        with tqdm(total=stop, initial=self.step, unit="step", disable=None, ascii=True, ncols=79) as bar:
+            while self.step < stop:
+                loss = self.train_step()
+                average = loss if average is None else 0.98 * average + 0.02 * loss
+                now = time.monotonic()
+                self.seconds, started = self.seconds + now - started, now
+                bar.update()
+                bar.set_postfix(loss=f"{average:.4f}")
+                if now - saved > self.settings.checkpoint_seconds or self.step == stop:
+                    self.save()
+                    saved = now
+                    self._log(average)
+
+    def _log(self, loss: float) -> None:
+        seen = self.step * self.settings.batch_size
+        row = {"step": self.step, "images_seen": seen, "seconds": round(self.seconds, 1), "loss": round(loss, 5)}
+        with open(self.work / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + os.linesep)
