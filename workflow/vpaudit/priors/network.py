@@ -12,6 +12,7 @@ from pathlib import Path
 import diffusers
 import torch
 
+from vpaudit import io
 from vpaudit.errors import VpauditError
 from vpaudit.priors.base import per_image
 from vpaudit.priors.schedule import SigmaTable
@@ -39,7 +40,8 @@ class NetworkPrior:
         self.prediction_type = scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise VpauditError(
-                f"prior predicts {self.prediction_type!r}", "use epsilon, v_prediction or sample in the scheduler config"
+                f"prior predicts {self.prediction_type!r}",
+                "use epsilon, v_prediction or sample in the scheduler config",
             )
         self.table = SigmaTable(scheduler.alphas_cumprod)
         self.sigma_min = sigma_min or self.table.sigma_min
@@ -104,6 +106,13 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32") ->
             f"no prior in {folder}: neither transformer/config.json nor unet/config.json is there",
             "name a diffusers folder, or run the rule that fetches or trains the prior",
         )
+    card = json.loads((folder / "card.json").read_text()) if (folder / "card.json").exists() else {}
+    weights = folder / part / "diffusion_pytorch_model.safetensors"
+    if "sha256" in card and weights.exists() and io.sha256(weights) != card["sha256"]:
+        raise VpauditError(
+            f"{weights} has sha256 {io.sha256(weights)}, its card says {card['sha256']}: truncated or altered",
+            "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
+        )
     network_class = json.loads((folder / part / "config.json").read_text()).get("_class_name", NETWORKS[part])
     try:
         network = getattr(diffusers, network_class).from_pretrained(folder / part, use_safetensors=True)
@@ -113,12 +122,12 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32") ->
             f"the prior in {folder} cannot be read: {str(error).splitlines()[0]}",
             "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
         ) from error
+    network = network.float()
     bad = [name for name, weight in network.state_dict().items() if not torch.isfinite(weight).all()]
     if bad:
         raise VpauditError(
             f"the prior in {folder} holds NaN or infinite weights in {bad[0]} (and {len(bad) - 1} more tensors)",
             "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
         )
-    card = json.loads((folder / "card.json").read_text()) if (folder / "card.json").exists() else {}
     low, high = card.get("sigma_range", (None, None))
     return NetworkPrior(network.to(device), scheduler, low, high, precision)

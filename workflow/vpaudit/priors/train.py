@@ -9,7 +9,6 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import diffusers
@@ -19,45 +18,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from vpaudit import io
+from vpaudit.config import Training
 from vpaudit.errors import VpauditError
 from vpaudit.priors.base import per_image
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.rng import generator, seed_of
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """What makes a training run; recorded in the model card.
-
-    images_seen counts training examples with repetition; sigma_range is the noise the prior may later be asked about.
-    """
-
-    images_seen: int = 1_260_000
-    batch_size: int = 256
-    lr: float = 1e-3
-    optimizer: str = "muon"
-    warmup_steps: int = 150
-    ema_decay: float = 0.998
-    label_dropout: float = 0.3
-    sigma_range: tuple[float, float] = (0.02, 50.0)
-    log_normal_share: float = 0.7
-    log_normal_std: float = 1.2
-    width: int = 256
-    layers: int = 8
-    heads: int = 4
-    patch_size: int = 4
-    weight_decay: float = 0.01
-    precision: str = "bfloat16"
-    compile: bool = True
-    seed: int = 0
-    checkpoint_seconds: float = 120.0
-
-    @property
-    def steps(self) -> int:
-        return math.ceil(self.images_seen / self.batch_size)
-
-
-def build_network(shape: tuple[int, int, int], num_classes: int, settings: TrainSettings):
+def build_network(shape: tuple[int, int, int], num_classes: int, settings: Training):
     """A DiT (Peebles & Xie 2212.09748) with adaLN-zero initialisation: every block starts as the identity."""
     network = diffusers.DiTTransformer2DModel(
         num_attention_heads=settings.heads,
@@ -88,7 +56,7 @@ def build_scheduler() -> diffusers.DDPMScheduler:
     )
 
 
-def draw_sigmas(count: int, settings: TrainSettings, rng: torch.Generator) -> torch.Tensor:
+def draw_sigmas(count: int, settings: Training, rng: torch.Generator) -> torch.Tensor:
     """(count,) noise levels, stratified, so that every batch covers the whole range."""
     low, high = (math.log(s) for s in settings.sigma_range)
     uniform = (torch.arange(count) + torch.rand(count, generator=rng)) / count
@@ -100,7 +68,7 @@ def draw_sigmas(count: int, settings: TrainSettings, rng: torch.Generator) -> to
     return log_sigma.exp()
 
 
-def make_optimizers(network, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+def make_optimizers(network, settings: Training) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' attention and feed-forward matrices, AdamW for the rest (or for everything)."""
     inner = []
     if settings.optimizer == "muon":
@@ -115,7 +83,7 @@ def make_optimizers(network, settings: TrainSettings) -> list[torch.optim.Optimi
     return optimizers
 
 
-def learning_rate(step: int, settings: TrainSettings) -> float:
+def learning_rate(step: int, settings: Training) -> float:
     """Linear warm-up, then cosine to 2 % of the peak."""
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
@@ -126,7 +94,7 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
 class Trainer:
     """One training run. `images` float32 (N, C, H, W) in [-1, 1], `labels` int64 (N,), `work` keeps checkpoints."""
 
-    def __init__(self, images, labels, num_classes: int, settings: TrainSettings, work: Path):
+    def __init__(self, images, labels, num_classes: int, settings: Training, work: Path):
         self.images, self.labels, self.num_classes = images, labels, num_classes
         self.settings, self.work = settings, Path(work)
         torch.manual_seed(seed_of(settings.seed, "init"))
@@ -184,7 +152,7 @@ class Trainer:
 
     def save(self) -> None:
         state = {
-            "settings": asdict(self.settings),
+            "settings": self.settings.model_dump(mode="json"),
             "step": self.step,
             "seconds": self.seconds,
             "network": self.network.state_dict(),
@@ -200,10 +168,9 @@ class Trainer:
             return False
         state = torch.load(self.checkpoint, weights_only=True)
         free = ("checkpoint_seconds", "compile")
-        ours = json.loads(json.dumps({k: v for k, v in asdict(self.settings).items() if k not in free}))
-        theirs = json.loads(json.dumps({k: v for k, v in state["settings"].items() if k not in free}))
-        if ours != theirs:
-            changed = sorted(k for k in ours if ours[k] != theirs.get(k))
+        ours, theirs = self.settings.model_dump(mode="json"), json.loads(json.dumps(state["settings"]))
+        changed = sorted(k for k in ours if k not in free and ours[k] != theirs.get(k))
+        if changed:
             raise VpauditError(
                 f"{self.checkpoint} belongs to a run with other settings ({', '.join(changed)})",
                 "delete the folder to start anew, or restore the settings to go on",

@@ -1,0 +1,53 @@
+# make replicate   environment, then the embedded study from data to report
+# make test        environment if missing, then every test
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+.PHONY: replicate test smoke figures prior ship-prior restore lint lock clean-work
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	@echo "Installing the pinned environment into $(VENV) (about 6 GB with CUDA libraries; several minutes) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+replicate: $(STAMP)
+	@$(RUN) workflow/run.sh
+
+smoke: $(STAMP)
+	@$(RUN) workflow/run.sh --configfile config/smoke.yaml
+
+test: $(STAMP)
+	@$(RUN) python -m pytest $(PYTEST_ARGS)
+
+# Figures again, from the tables that are there: make figures STYLE=<name or YAML file>
+figures: $(STAMP)
+	@$(RUN) snakemake --quiet rules $(if $(STYLE),--config figures='{"style": "$(STYLE)"}') -- figures
+
+# Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it.
+prior: $(STAMP)
+	@$(RUN) snakemake -- train_prior fit_gaussian
+ship-prior:
+	mkdir -p resources/priors
+	rm -rf resources/priors/fashion_mnist_dit resources/priors/fashion_mnist_gaussian
+	cp -r results/embedded/prior resources/priors/fashion_mnist_dit
+	cp -r results/embedded/gaussian resources/priors/fashion_mnist_gaussian
+
+# A fresh clone with outputs from `dvc pull`: believe them only if DVC finds every byte as recorded.
+restore: $(STAMP)
+	@$(RUN) workflow/restore.sh
+
+lint: $(STAMP)
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile rules && $(RUN) vpaudit config-docs --check && $(RUN) snakemake --lint
+
+# The lock for every platform and Python >= 3.11; pip, not uv, installs it.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --quiet pyproject.toml -o requirements.lock
+
+clean-work:
+	rm -rf work

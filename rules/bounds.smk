@@ -1,0 +1,16 @@
+# in:  targets.npz, unrelated baseline      out: results/<study>/bounds.parquet
+
+
+rule bounds:
+    input:
+        PATHS.targets,
+        PATHS.part("baselines", "unrelated"),
+        code("bounds/table.py", "bounds/rero.py", "bounds/uninformed.py", "accounting.py"),
+    output:
+        PATHS.table("bounds"),
+    params:
+        settings=settings("bounds"),
+    benchmark:
+        PATHS.timing("bounds")
+    shell:
+        stage("bounds")

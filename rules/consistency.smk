@@ -1,0 +1,28 @@
+# in:  parts of every mu      out: metrics.parquet, baselines.parquet, consistency.parquet, summary.json
+
+
+rule collect:
+    input:
+        PATHS.part("baselines", "unrelated"),
+        [PATHS.part(table, mu) for table in ("metrics", "baselines", "consistency") for mu in STUDY.mu_names],
+        code("stages/tables.py"),
+    output:
+        [PATHS.table(table) for table in ("metrics", "baselines", "consistency")],
+    params:
+        settings=settings("summary"),
+    benchmark:
+        PATHS.timing("collect")
+    shell:
+        stage("collect")
+
+
+rule summary:
+    input:
+        [PATHS.table(table) for table in ("metrics", "baselines", "consistency", "bounds")],
+        code("summary.py", "consistency.py"),
+    output:
+        PATHS.summary,
+    params:
+        settings=settings("summary"),
+    shell:
+        stage("summary")

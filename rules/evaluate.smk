@@ -1,0 +1,40 @@
+# in:  targets.npz, reconstructions      out: results/<study>/parts/{metrics,baselines,consistency}/mu=<mu>.parquet
+
+
+rule baseline:
+    input:
+        PATHS.targets,
+        code("metrics.py", "lpips_backbone.py", "stages/images.py"),
+    output:
+        PATHS.part("baselines", "unrelated"),
+    params:
+        settings=settings("evaluate"),
+    benchmark:
+        PATHS.timing("baseline")
+    threads: 1
+    shell:
+        stage("baseline", "--threads {threads}")
+
+
+rule evaluate:
+    input:
+        PATHS.targets,
+        PATHS.reconstruction("{mu}"),
+        code("metrics.py", "lpips_backbone.py", "consistency.py", "stages/images.py"),
+    output:
+        PATHS.part("metrics", "{mu}"),
+        PATHS.part("baselines", "{mu}"),
+        PATHS.part("consistency", "{mu}"),
+    params:
+        settings=settings("evaluate"),
+    benchmark:
+        PATHS.timing("evaluate-{mu}")
+    threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
+    shell:
+        stage("evaluate", "--mu {wildcards.mu} --threads {threads}")
+
+
+rule stage_evaluate:
+    input:
+        PATHS.part("baselines", "unrelated"),
+        [PATHS.part(table, mu) for table in ("metrics", "baselines", "consistency") for mu in STUDY.mu_names],

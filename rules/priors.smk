@@ -1,0 +1,35 @@
+# in:  training images      out: results/<study>/prior (diffusers folder with card and sample sheet)
+# The embedded study reads the shipped resources/priors/fashion_mnist_dit, so it never trains by accident;
+# `make prior` trains anew into results/embedded/prior, `make ship-prior` puts the result into resources/.
+
+
+def training_images(wildcards):
+    return rules.full_data.output if STUDY.data.name == "fashion_mnist" else []
+
+
+rule train_prior:
+    input:
+        training_images,
+        code("priors/train.py", "priors/card.py", "priors/network.py", "priors/schedule.py"),
+    output:
+        PATHS.trained_prior / "card.json",
+        PATHS.trained_prior / "samples.png",
+        PATHS.trained_prior / "scheduler/scheduler_config.json",
+        PATHS.trained_prior / "transformer/config.json",
+        PATHS.trained_prior / "transformer/diffusion_pytorch_model.safetensors",
+    params:
+        settings=settings("prior"),
+    threads: workflow.cores
+    shell:
+        stage("prior", "--threads {threads}")
+
+
+rule fit_gaussian:
+    input:
+        training_images,
+        code("priors/gaussian.py"),
+    output:
+        PATHS.results / "gaussian/card.json",
+        PATHS.results / "gaussian/gaussian.safetensors",
+    shell:
+        f"python -m vpaudit fit-gaussian {STUDY.data.name} --out {PATHS.results / 'gaussian'}"

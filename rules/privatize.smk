@@ -1,0 +1,21 @@
+# in:  targets.npz      out: results/<study>/observations/mu=<mu>.npz (what DP-SGD lets out)
+
+
+rule privatize:
+    input:
+        PATHS.targets,
+        code("mechanism.py", "rng.py", "ranges.py", "stages/images.py"),
+    output:
+        PATHS.observation("{mu}"),
+    params:
+        settings=settings("privatize"),
+    benchmark:
+        PATHS.timing("privatize-{mu}")
+    threads: 1
+    shell:
+        stage("privatize", "--mu {wildcards.mu} --threads {threads}")
+
+
+rule stage_privatize:
+    input:
+        [PATHS.observation(mu) for mu in STUDY.mu_names],

@@ -1,0 +1,28 @@
+# in:  observations/mu=<mu>.npz, priors      out: results/<study>/reconstructions/mu=<mu>.npz
+# One job a mu, all attacks inside, because starting torch and diffusers costs seconds. Finished shards lie in work/.
+
+
+rule reconstruct:
+    input:
+        PATHS.observation("{mu}"),
+        PATHS.prior / "card.json",
+        PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
+        PATHS.gaussian / "gaussian.safetensors",
+        code("attack.py", "samplers.py", "mechanism.py", "journal.py", "stages/images.py"),
+        code("priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/schedule.py"),
+    output:
+        PATHS.reconstruction("{mu}"),
+    params:
+        settings=settings("reconstruct"),
+    benchmark:
+        PATHS.timing("reconstruct-{mu}")
+    threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
+    resources:
+        gpu=1,
+    shell:
+        stage("reconstruct", "--mu {wildcards.mu} --threads {threads}")
+
+
+rule stage_reconstruct:
+    input:
+        [PATHS.reconstruction(mu) for mu in STUDY.mu_names],

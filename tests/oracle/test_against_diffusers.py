@@ -1,0 +1,91 @@
+"""The same network, the same steps: our samplers against diffusers' own schedulers."""
+
+import diffusers
+import pytest
+import torch
+
+from vpaudit import samplers
+from vpaudit.priors.network import NetworkPrior
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+
+def tiny_prior(prediction_type: str = "epsilon") -> NetworkPrior:
+    torch.manual_seed(0)
+    network = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1,
+        norm_num_groups=4, down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    scheduler = diffusers.DDPMScheduler(prediction_type=prediction_type, clip_sample=False)
+    return NetworkPrior(network, scheduler, rows=4)
+
+
+def start(prior, t: int, count: int = 4):
+    """A state at timestep t in both coordinates: (VP sample, VE x, sigma)."""
+    sigma = prior.table.sigma_of_t(torch.tensor([float(t)]))
+    scaled = torch.randn((count, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+    return scaled, scaled * (1 + sigma**2).sqrt(), sigma
+
+
+def levels_of(prior, timesteps, count: int = 4):
+    sigmas = prior.table.sigma_of_t(torch.tensor(timesteps, dtype=torch.float64))
+    return torch.cat([sigmas, torch.zeros(1)]).expand(count, -1)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
+@torch.inference_mode()
+def test_ddim_equals_diffusers_where_its_steps_are_exact(prediction_type):
+    prior = tiny_prior(prediction_type)
+    theirs = diffusers.DDIMScheduler(
+        prediction_type=prediction_type, clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading"
+    )
+    theirs.set_timesteps(50)  # 1000 / 50 is whole, so its integer division is exact
+    steps = [int(t) for t in theirs.timesteps if t <= 620]
+    scaled, x, _ = start(prior, steps[0])
+    for t in steps:
+        output = prior(scaled, torch.full((4,), float(t)), None)
+        scaled = theirs.step(output, t, scaled).prev_sample
+    got = samplers.ddim(prior.denoise, x, levels_of(prior, steps))
+    assert torch.allclose(got, scaled, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
+@torch.inference_mode()
+def test_ddpm_equals_diffusers_with_the_same_noise(prediction_type):
+    """diffusers' DDPM with explicit timesteps and fixed_small variance; its noise is recorded and replayed."""
+    prior = tiny_prior(prediction_type)
+    theirs = diffusers.DDPMScheduler(prediction_type=prediction_type, clip_sample=False, variance_type="fixed_small")
+    steps = [700, 512, 333, 200, 77, 20, 3, 0]
+    theirs.set_timesteps(timesteps=steps)
+    scaled, x, _ = start(prior, steps[0])
+    noises = [torch.randn(x.shape, generator=torch.Generator().manual_seed(i)) for i in range(len(steps))]
+    replay = iter(noises)
+    for number, t in enumerate(steps):
+        output = prior(scaled, torch.full((4,), float(t)), None)
+        generator = torch.Generator().manual_seed(number)
+        scaled = theirs.step(output, t, scaled, generator=generator).prev_sample
+    got = samplers.ddim(prior.denoise, x, levels_of(prior, steps), 1.0, lambda: next(replay))
+    assert torch.allclose(got, scaled, atol=2e-3, rtol=2e-3)
+
+
+@torch.inference_mode()
+def test_padding_never_changes_a_result():
+    prior = tiny_prior()
+    x = torch.randn((7, 1, 8, 8), generator=torch.Generator().manual_seed(2))
+    sigma = torch.linspace(0.1, 20, 7)
+    whole = prior.denoise(x, sigma)
+    single = torch.cat([prior.denoise(x[i : i + 1], sigma[i : i + 1]) for i in range(7)])
+    assert torch.allclose(whole, single, atol=1e-5)
+    assert prior.calls == 14
+
+
+def test_sigma_table_inverts_and_knows_the_linear_schedule():
+    """paper.md section 0: s -> t for the linear schedule, 0-based."""
+    table = tiny_prior().table
+    assert table.sigma_min == pytest.approx(0.0100, abs=2e-4)
+    assert table.sigma_max == pytest.approx(157.4, rel=1e-3)
+    s = torch.tensor([0.05, 0.1, 0.25, 0.5, 1, 2, 4, 5.6, 10, 20, 44, 100])
+    expected = torch.tensor([11.0, 26, 73, 144, 258, 396, 527, 584, 674, 768, 864, 953])
+    t = table.t_of_sigma(s)
+    assert (t.round() - expected).abs().max() <= 1
+    assert torch.allclose(table.sigma_of_t(t), s, rtol=1e-4)

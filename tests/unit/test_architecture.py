@@ -1,0 +1,75 @@
+"""The two lines of design section 2: the attack never sees targets or metrics, plotting never imports torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "vpaudit"
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of the package that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == PACKAGE}
+
+
+def file_of(root: Path, module: str) -> Path | None:
+    base = root / "workflow" / Path(*module.split("."))
+    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists()), None)
+
+
+def reachable(root: Path, module: str) -> set[str]:
+    seen, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        path = file_of(root, name)
+        if path is None or name in seen:
+            continue
+        seen.add(name)
+        waiting += imports_of(path)
+    return seen
+
+
+@pytest.mark.parametrize("module", ["vpaudit.attack", "vpaudit.samplers", "vpaudit.priors.network"])
+def test_the_attack_reaches_no_target_and_no_metric(root, module):
+    forbidden = ("vpaudit.data", "vpaudit.metrics", "vpaudit.bounds", "vpaudit.stages", "vpaudit.summary")
+    found = {name for name in reachable(root, module) if name.startswith(forbidden)}
+    assert not found
+
+
+@pytest.mark.parametrize("module", ["vpaudit.figures", "vpaudit.report", "vpaudit.stages.tables", "vpaudit.config"])
+def test_tables_and_plots_never_import_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_environment_files_carry_the_same_pins(root):
+    """environment.yml installs the lock and nothing else; every dependency is pinned once and admitted."""
+    import tomllib
+
+    import yaml
+    from packaging.requirements import Requirement
+
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    python = next(d for d in environment["dependencies"] if str(d).startswith("python="))
+    assert python == "python=" + project["requires-python"].removeprefix(">=")
+    pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    assert pip == ["-r requirements.lock", "-e . --no-deps"]
+    pins: dict[str, list[str]] = {}
+    for line in (root / "requirements.lock").read_text().splitlines():
+        if "==" in line and not line.startswith((" ", "#")):
+            requirement = Requirement(line.rstrip("\\ "))
+            pins.setdefault(requirement.name, []).append(next(iter(requirement.specifier)).version)
+    for text in project["dependencies"]:
+        requirement = Requirement(text)
+        assert requirement.name in pins, f"{requirement.name} is not in the lock"
+        assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), text

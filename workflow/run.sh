@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# A study from data to report, then what DVC records of it, then what was found. Arguments go to snakemake.
+# The same command again finishes an interrupted run: a lock left by a killed run of this folder is removed first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}" TOKENIZERS_PARALLELISM=false
+exec 9>.run.lock
+flock -n 9 || { echo "error: another run works in this folder; wait for it, or stop it" >&2; exit 2; }
+snakemake "$@" --unlock --quiet all >/dev/null 2>&1 || true
+snakemake "$@" --quiet rules
+config=$(python - "$@" <<'PY'
+import sys
+from vpaudit import config
+overlays = [sys.argv[i + 1] for i, a in enumerate(sys.argv[:-1]) if a == "--configfile"]
+print(config.load(overlays[-1] if overlays else "config/config.yaml").results / "config.yaml")
+PY
+)
+if [ "$#" -eq 0 ] && [ -d .dvc ] && [ -d .git ]; then
+    dvc commit --force --quiet || echo "warning: DVC could not record the outputs (dvc commit failed)" >&2
+fi
+vpaudit closing --config "$config"

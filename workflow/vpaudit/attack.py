@@ -1,0 +1,77 @@
+"""The attack: recover x from y = lambda x + sigma z with a prior over images.
+
+Start the prior's reverse process at s = sigma / lambda, the noise of the rescaled observation, and run it to zero.
+Nothing here sees a target or a metric; what the threat model does not share is not an argument. The result of an
+image depends on (study seed, data set, image id, mu, draw) and on nothing that stands beside it (design invariant 1).
+"""
+
+import torch
+
+from vpaudit import samplers
+from vpaudit.config import Attack
+from vpaudit.errors import VpauditError
+from vpaudit.mechanism import Observation
+from vpaudit.priors.base import Denoiser
+from vpaudit.ranges import HIGH, LOW
+from vpaudit.rng import KeyedNoise, generator
+
+
+def reconstruct(
+    observation: Observation,
+    prior: Denoiser | None,
+    attack: Attack,
+    seed: int,
+    conditioning: str = "unconditional",
+    draw: int = 0,
+) -> torch.Tensor:
+    """One reconstruction of each observed image.
+
+    Args:
+        prior: None for `raw`.
+        conditioning: "unconditional", "true_class" (the adversary knows the class) or "wrong_class" (it believes
+            another one).
+        draw: number of the draw; stochastic samplers give another posterior draw for each.
+
+    Returns:
+        float32 (B, C, H, W), clipped to [-1, 1].
+    """
+    x, s = observation.rescaled(), observation.s.float()
+    if attack.kind == "raw":
+        return x.clamp(LOW, HIGH)
+    if tuple(prior.shape) != tuple(x.shape[1:]):
+        raise VpauditError(
+            f"the prior makes images of shape {tuple(prior.shape)}, the data has {tuple(x.shape[1:])}",
+            "choose a prior of the data's shape in prior.path",
+        )
+    samplers.check_range(s, prior)
+    labels = class_labels(observation, conditioning, prior.num_classes, seed)
+
+    def denoise(state, sigma):
+        return prior.denoise(state, sigma, labels)
+
+    if attack.kind in ("posterior_mean", "wiener"):
+        return denoise(x, s).clamp(LOW, HIGH)
+    levels = samplers.noise_levels(s, attack.steps, attack.spacing, table=getattr(prior, "table", None))
+    keys = [
+        (seed, observation.dataset, i, f"mu={observation.mu:g}", f"draw={draw}", attack.name)
+        for i in observation.ids.tolist()
+    ]
+    noise = KeyedNoise(keys, x.shape[1:]) if attack.eta > 0 else None
+    return samplers.ddim(denoise, x, levels, attack.eta, noise).clamp(LOW, HIGH)
+
+
+def class_labels(observation: Observation, conditioning: str, num_classes: int, seed: int) -> torch.Tensor | None:
+    """What the prior is told of the class: nothing, the true class, or another one (keyed by image)."""
+    if conditioning == "unconditional":
+        return None
+    if num_classes < 2:
+        raise VpauditError(
+            f"conditioning {conditioning!r} needs a class-conditional prior", "use a prior with class labels"
+        )
+    if conditioning == "true_class":
+        return observation.labels
+    shift = [
+        1 + int(torch.randint(num_classes - 1, (), generator=generator(seed, observation.dataset, i, "wrong class")))
+        for i in observation.ids.tolist()
+    ]
+    return (observation.labels + torch.tensor(shift)) % num_classes

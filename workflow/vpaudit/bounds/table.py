@@ -1,0 +1,61 @@
+"""The bounds of a study as one table: a row per bound, mu and metric."""
+
+import numpy as np
+import pandas as pd
+
+from vpaudit import accounting
+from vpaudit.bounds import rero, uninformed
+
+PERFECT = {"mse": 0.0, "ssim": 1.0, "ncc": 1.0, "lpips_vgg_64": 0.0}
+
+
+def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> pd.DataFrame:
+    """Uninformed law, (0, gamma)-ReRo and epsilon over the grid of mu.
+
+    Args:
+        pixels: (N, D) images in [-1, 1], whose norms and variances enter the uninformed law.
+        unrelated: rows kind = test_vs_test of the baselines; gives the metric between unrelated images.
+        mechanism, settings: the sections `mechanism` and `bounds` of the configuration.
+
+    Returns:
+        columns bound, mu, kappa, metric, value, low, high. For the uninformed law value is the expectation over noise
+        and images, low and high the mean 2.5 % and 97.5 % quantiles; elsewhere low = high = value.
+    """
+    norms, variances = np.linalg.norm(pixels, axis=1), pixels.var(axis=1)
+    means = unrelated.groupby("metric")["value"].mean()
+    kappa = 1.0 / settings.candidates
+    rows = []
+    for mu in mechanism.mu:
+        s = uninformed.effective_noise(norms, mu, mechanism.max_grad_norm)
+        rows += _uninformed_rows(mu, s, variances, pixels.shape[1])
+        gamma = float(rero.gamma(mu, kappa))
+        rows.append(("rero", mu, kappa, "gamma", gamma, gamma, gamma))
+        for metric, perfect in PERFECT.items():
+            if metric in means.index:
+                value = float(rero.expected_metric(gamma, means[metric], perfect))
+                rows.append(("rero", mu, kappa, metric, value, value, value))
+        epsilon = float(accounting.epsilon_of_mu(mu, mechanism.delta))
+        rows.append(("epsilon", mu, np.nan, "epsilon", epsilon, epsilon, epsilon))
+    return pd.DataFrame(rows, columns=["bound", "mu", "kappa", "metric", "value", "low", "high"])
+
+
+def _uninformed_rows(mu, s, variances, count) -> list[tuple]:
+    def row(metric, value, low, high):
+        return ("uninformed", mu, np.nan, metric, *(float(np.mean(v)) for v in (value, low, high)))
+
+    ncc = uninformed.ncc_mean(s, variances)
+    return [
+        row(
+            "mse",
+            uninformed.mse_mean(s),
+            uninformed.mse_quantile(0.025, s, count),
+            uninformed.mse_quantile(0.975, s, count),
+        ),
+        row(
+            "psnr",
+            uninformed.psnr_mean(s, count),
+            uninformed.psnr_quantile(0.025, s, count),
+            uninformed.psnr_quantile(0.975, s, count),
+        ),
+        row("ncc", ncc, ncc, ncc),
+    ]

@@ -1,0 +1,138 @@
+"""The command line: stages (called by the rules), and what a person asks for directly.
+
+Heavy libraries are imported by the command that needs them, so that help and errors come at once.
+Exit codes: 0 done; 1 a bug (traceback); 2 something the user can mend (message and hint); 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+
+from vpaudit import __version__
+from vpaudit.errors import VpauditError
+
+IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior")
+TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report")
+STAGE_HELP = {
+    "targets": "choose the attacked images",
+    "prior": "train the study's diffusion prior (resumes from work/)",
+    "privatize": "release them through DP-SGD, at one mu",
+    "reconstruct": "run every attack, at one mu",
+    "baseline": "compare unrelated test images",
+    "evaluate": "measure reconstructions, at one mu",
+    "bounds": "compute the bounds over the grid of mu",
+    "collect": "join the tables of all mu",
+    "summary": "claims, verdicts, versions, wall time",
+    "figure": "draw one figure",
+    "report": "write the HTML report",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except VpauditError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(prog="vpaudit", description="See what a differential-privacy budget leaves visible.")
+    top.add_argument("--version", action="version", version=f"vpaudit {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name in IMAGE_STAGES + TABLE_STAGES:
+        command = commands.add_parser(name, help=f"stage: {STAGE_HELP[name]}", description=STAGE_HELP[name])
+        _stage_options(command, name)
+        command.set_defaults(run=_run_stage, stage=name)
+    show = commands.add_parser("show-config", help="print the resolved configuration of a study")
+    show.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
+    show.set_defaults(run=_show_config)
+    docs = commands.add_parser("config-docs", help="write config/README.md, the schema and the default config")
+    docs.add_argument("--check", action="store_true", help="write nothing; exit 2 when a file is out of date")
+    docs.set_defaults(run=_config_docs)
+    fetch = commands.add_parser("fetch", help="download a data set, verified, from the first source that answers")
+    fetch.add_argument("name", help="data set card, e.g. fashion_mnist")
+    fetch.add_argument("--out", default="resources/data/full", help="folder (default: %(default)s)")
+    fetch.add_argument("--mirror", help="local folder to look in first (also: VPAUDIT_MIRROR)")
+    fetch.set_defaults(run=_fetch)
+    gauss = commands.add_parser("fit-gaussian", help="fit the Gaussian prior to a data set's training images")
+    gauss.add_argument("name", help="data set card, e.g. fashion_mnist")
+    gauss.add_argument("--out", required=True, help="folder to write")
+    gauss.set_defaults(run=_fit_gaussian)
+    closing = commands.add_parser("closing", help="print what a finished study found")
+    closing.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
+    closing.set_defaults(run=_closing)
+    return top
+
+
+def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
+    if name in ("privatize", "reconstruct", "evaluate"):
+        command.add_argument("--mu", required=True, help="one value of the grid mechanism.mu, > 0")
+    if name == "figure":
+        command.add_argument("--name", required=True, help="figure to draw")
+    if name in IMAGE_STAGES:
+        command.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    if name == "reconstruct":
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    if name == "prior":
+        command.add_argument("--until", type=int, help="stop at this step, keeping the checkpoint (default: the end)")
+
+
+def _run_stage(arguments) -> None:
+    from vpaudit import config as configuration
+    from vpaudit.layout import Layout
+
+    config = configuration.load(arguments.config)
+    layout = Layout(config)
+    extra = {key: getattr(arguments, key) for key in ("mu", "device", "name", "until") if getattr(arguments, key, None)}
+    if arguments.stage in TABLE_STAGES:
+        from vpaudit.stages import tables as module
+    else:
+        import torch
+
+        torch.set_num_threads(max(1, arguments.threads))
+        from vpaudit.stages import images as module
+    getattr(module, arguments.stage)(config, layout, **extra)
+
+
+def _show_config(arguments) -> None:
+    from vpaudit import config as configuration
+
+    study = configuration.load(arguments.configfile) if arguments.configfile else configuration.Config()
+    print(configuration.dump(study), end="")
+
+
+def _config_docs(arguments) -> None:
+    from vpaudit import config_docs
+
+    config_docs.write(check=arguments.check)
+
+
+def _fetch(arguments) -> None:
+    from vpaudit.data import fetch
+
+    if arguments.mirror:
+        os.environ["VPAUDIT_MIRROR"] = arguments.mirror
+    print(fetch.fetch(arguments.name, arguments.out))
+
+
+def _fit_gaussian(arguments) -> None:
+    from vpaudit.stages import images
+
+    images.fit_gaussian(arguments.name, arguments.out)
+
+
+def _closing(arguments) -> None:
+    from vpaudit import config as configuration
+    from vpaudit import summary
+    from vpaudit.layout import Layout
+
+    print(summary.closing(Layout(configuration.load(arguments.config))))

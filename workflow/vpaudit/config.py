@@ -1,0 +1,276 @@
+"""The study's configuration: one model, from which the schema, the documented defaults and the checks come.
+
+The defaults are the embedded study. `resolve` merges a user's overlay over them, refuses unknown keys by the nearest
+valid name, and gives the configuration that is saved beside the results. Nothing here imports torch.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vpaudit import io
+from vpaudit.errors import VpauditError
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """Which images are attacked."""
+
+    name: str = Field("fashion_mnist", description="data set card (workflow/vpaudit/data/cards.yaml)")
+    folder: str | None = Field(None, description="attack the PNG/JPEG images of this folder instead of a card's")
+    images: int = Field(192, ge=2, description="number of test images, a random subset keyed by the seed")
+
+
+class Mechanism(Section):
+    """The Gaussian release of one clipped image: y = lambda x + sigma z."""
+
+    mu: list[float] = Field(
+        [1, 2, 3, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0"
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="clipping norm C; below every image's norm, all are clipped")
+    release: Literal["analytic", "opacus"] = Field(
+        "analytic", description="closed form, or read out of a gradient that Opacus clipped and noised"
+    )
+    delta: float = Field(1e-5, gt=0, lt=1, description="delta at which epsilon is printed beside mu")
+
+    @field_validator("mu")
+    @classmethod
+    def _positive(cls, values):
+        if not values:
+            raise ValueError("needs at least one value")
+        bad = [v for v in values if not v > 0]
+        if bad:
+            raise ValueError(f"must be > 0, got {bad[0]:g}")
+        if len(set(values)) != len(values):
+            raise ValueError("holds a value twice")
+        return sorted(float(v) for v in values)
+
+
+class Training(Section):
+    """How a prior is trained (`snakemake train_prior`); nothing of it touches the shipped weights."""
+
+    images_seen: int = Field(1_260_000, gt=0, description="training examples with repetition")
+    batch_size: int = Field(256, gt=0, description="images a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    optimizer: Literal["muon", "adamw"] = Field("muon", description="for the blocks' matrices; AdamW for the rest")
+    warmup_steps: int = Field(150, ge=0, description="linear warm-up")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="exponential moving average of the weights")
+    label_dropout: float = Field(0.3, ge=0, le=1, description="share trained without label")
+    sigma_range: tuple[float, float] = Field((0.02, 50.0), description="noise std on [-1, 1] that the prior covers")
+    log_normal_share: float = Field(0.7, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
+    log_normal_std: float = Field(1.2, gt=0, description="their spread; the rest is uniform in log sigma")
+    width: int = Field(256, gt=0, description="transformer width")
+    layers: int = Field(8, gt=0, description="transformer blocks")
+    heads: int = Field(4, gt=0, description="attention heads")
+    patch_size: int = Field(4, gt=0, description="pixels a token side")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="autocast precision of the network")
+    compile: bool = Field(True, description="torch.compile")
+    seed: int = Field(0, description="seed of initialisation, order and noise")
+    checkpoint_seconds: float = Field(120.0, gt=0, description="time between checkpoints in work/")
+
+    @property
+    def steps(self) -> int:
+        return -(-self.images_seen // self.batch_size)
+
+
+class Prior(Section):
+    """The diffusion prior the adversary holds."""
+
+    path: str = Field(
+        "resources/priors/fashion_mnist_dit",
+        description="diffusers folder; results/<study>/prior trains one with the settings below",
+    )
+    gaussian: str = Field("resources/priors/fashion_mnist_gaussian", description="folder of the Gaussian prior")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of the network in the attack")
+    training: Training = Training()
+
+
+class Attack(Section):
+    """One attack, run once for every conditioning and draw."""
+
+    name: str = Field(description="name in the tables")
+    kind: Literal["raw", "wiener", "posterior_mean", "ddim"] = Field(
+        description="what is done; ddim with eta=1 is DDPM"
+    )
+    conditioning: list[Literal["unconditional", "true_class", "wrong_class"]] = Field(
+        ["unconditional"], description="what the network is told of the class"
+    )
+    steps: int = Field(1, ge=1, description="network calls a draw (ddim)")
+    eta: float = Field(0.0, ge=0, le=1, description="0 deterministic DDIM, 1 ancestral DDPM")
+    spacing: Literal["karras", "log", "t"] = Field("karras", description="how the noise levels are spaced")
+    draws: int = Field(1, ge=1, description="draws an image")
+
+    @model_validator(mode="after")
+    def _sensible(self):
+        if self.draws > 1 and (self.kind != "ddim" or self.eta == 0):
+            raise ValueError(f"attack {self.name!r}: several draws need a stochastic sampler (kind: ddim, eta > 0)")
+        return self
+
+
+class Evaluate(Section):
+    """What is measured, image by image."""
+
+    metrics: list[Literal["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"]] = Field(
+        ["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"], description="unreduced metrics"
+    )
+    unrelated: int = Field(4, ge=1, description="other test images each image is compared with, for the baselines")
+
+
+class Bounds(Section):
+    """What theory allows."""
+
+    candidates: int = Field(2000, ge=2, description="size n of the ReRo adversary's candidate set; kappa = 1/n")
+
+
+class Figures(Section):
+    """How figures look; changes nothing else."""
+
+    style: str = Field("default", description="name in vpaudit.figures.style, or a YAML file")
+
+
+class Config(Section):
+    """A whole study."""
+
+    study: str = Field(
+        "embedded", pattern=r"^[A-Za-z0-9_-]+$", description="name of the folders under results/, figures/"
+    )
+    seed: int = Field(2403_07588, ge=0, description="study seed; every random draw is keyed by it")
+    data: Data = Data()
+    mechanism: Mechanism = Mechanism()
+    prior: Prior = Prior()
+    attacks: list[Attack] = Field(
+        [
+            Attack(name="raw", kind="raw"),
+            Attack(name="wiener", kind="wiener"),
+            Attack(
+                name="posterior_mean",
+                kind="posterior_mean",
+                conditioning=["unconditional", "true_class", "wrong_class"],
+            ),
+            Attack(name="ddim", kind="ddim", steps=16, conditioning=["unconditional", "true_class", "wrong_class"]),
+            Attack(name="ddpm", kind="ddim", steps=32, eta=1.0, draws=4),
+        ],
+        description="what the adversary tries",
+    )
+    evaluate: Evaluate = Evaluate()
+    bounds: Bounds = Bounds()
+    figures: Figures = Figures()
+    shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
+
+    @model_validator(mode="after")
+    def _unique(self):
+        names = [attack.name for attack in self.attacks]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"attacks: the name {twice[0]!r} is used twice")
+        return self
+
+    @property
+    def results(self) -> Path:
+        return Path("results") / self.study
+
+    @property
+    def mu_names(self) -> list[str]:
+        """The mu grid as it stands in file names."""
+        return [f"{mu:g}" for mu in self.mechanism.mu]
+
+    @property
+    def dataset(self) -> str:
+        return Path(self.data.folder).name if self.data.folder else self.data.name
+
+
+def resolve(overlay: dict, source: str = "config") -> Config:
+    """Defaults with `overlay` on top, checked.
+
+    Raises:
+        VpauditError: an unknown key (with the nearest valid one), or a value out of range; all problems at once.
+    """
+    try:
+        return Config.model_validate(overlay)
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors()]
+        raise VpauditError(
+            f"{source} is not a valid study:\n" + "\n".join(f"  - {p}" for p in problems),
+            "config/README.md lists every key with its range and default",
+        ) from None
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a YAML file."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise VpauditError(f"no configuration at {path}", "name an existing YAML file") from error
+    except yaml.YAMLError as error:
+        raise VpauditError(f"{path} is not valid YAML: {error}", "mend the line named above") from error
+    if not isinstance(content, dict):
+        raise VpauditError(f"{path} must hold keys and values, not {type(content).__name__}", "see config/config.yaml")
+    return resolve(content, str(path))
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True, width=120)
+
+
+def save(config: Config, path: str | Path) -> None:
+    """Write the resolved configuration; an unchanged file keeps its time stamp."""
+    text, path = dump(config), Path(path)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with io.atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _problem(item: dict) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{place or 'the study'}: {item['msg'].removeprefix('Value error, ')} (got {_short(item['input'])})"
+    section = _section_at(item["loc"][:-1])
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+    return f"unknown key {place!r}; " + (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}")
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _section_at(location: tuple) -> type[BaseModel]:
+    section = Config
+    for part in location:
+        if isinstance(part, int):
+            section = Attack
+        else:
+            annotation = section.model_fields[part].annotation
+            section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
+    return section
+
+
+# What a stage's outputs depend on, besides their input files. Snakemake re-runs a rule when these change, DVC records
+# them; a key that is not listed (figures.style for reconstruct, another mu) re-runs nothing.
+def stage_settings(config: Config, stage: str) -> dict:
+    """The part of the configuration on which a stage depends, as plain values."""
+    c = json.loads(config.model_dump_json())
+    mechanism = {k: v for k, v in c["mechanism"].items() if k != "mu"}
+    prior = {k: v for k, v in c["prior"].items() if k != "training"}
+    parts = {
+        "data": {"seed": c["seed"], "data": c["data"]},
+        "prior": {"data": c["data"]["name"], "training": c["prior"]["training"]},
+        "privatize": {"seed": c["seed"], "mechanism": mechanism},
+        "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"]},
+        "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},
+        "bounds": {"bounds": c["bounds"], "mechanism": c["mechanism"]},
+        "summary": {"mu": c["mechanism"]["mu"], "study": c["study"]},
+        "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
+        "report": {"study": c["study"]},
+    }
+    return parts[stage]

@@ -1,0 +1,57 @@
+"""Where every file of a study lies: the one place that rules, stages and figures ask."""
+
+from pathlib import Path
+
+from vpaudit.config import Config
+
+
+class Layout:
+    """Paths of a study, relative to the repository's root. `mu` is a name of the grid, such as "5" or "0.5"."""
+
+    def __init__(self, config: Config):
+        self.results = config.results
+        self.figures = Path("figures") / config.study
+        self.work = Path("work") / config.study
+        self.prior = Path(config.prior.path)
+        self.gaussian = Path(config.prior.gaussian)
+
+    @property
+    def trained_prior(self) -> Path:
+        """Where `train_prior` writes; the study reads `prior.path`, which may be this folder."""
+        return self.results / "prior"
+
+    @property
+    def config(self) -> Path:
+        return self.results / "config.yaml"
+
+    @property
+    def targets(self) -> Path:
+        return self.results / "targets.npz"
+
+    def observation(self, mu: str) -> Path:
+        return self.results / "observations" / f"mu={mu}.npz"
+
+    def reconstruction(self, mu: str) -> Path:
+        return self.results / "reconstructions" / f"mu={mu}.npz"
+
+    def part(self, table: str, mu: str) -> Path:
+        """A table's rows for one mu (or, for baselines, mu="unrelated")."""
+        return self.results / "parts" / table / f"mu={mu}.parquet"
+
+    def table(self, name: str) -> Path:
+        return self.results / f"{name}.parquet"
+
+    @property
+    def summary(self) -> Path:
+        return self.results / "summary.json"
+
+    def timing(self, stage: str) -> Path:
+        """Snakemake's benchmark file of a job."""
+        return self.results / "timings" / f"{stage}.tsv"
+
+    def figure(self, name: str, kind: str) -> Path:
+        return self.figures / f"{name}.{kind}"
+
+    @property
+    def report(self) -> Path:
+        return self.results / "report.html"

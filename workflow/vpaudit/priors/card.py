@@ -1,0 +1,96 @@
+"""From a finished (or interrupted) training run to a prior's folder: weights, scheduler, model card, sample sheet."""
+
+import math
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from vpaudit import io, ranges, samplers
+from vpaudit.priors.base import per_image
+from vpaudit.priors.network import NetworkPrior
+from vpaudit.priors.train import Trainer, build_scheduler
+from vpaudit.rng import KeyedNoise, generator
+
+HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 40.0)
+
+
+def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: dict) -> None:
+    """Write a prior into `folder`, whole or not at all.
+
+    Args:
+        trainer: at any step; its EMA weights are written, as float16 (rounded at 2^-11, which moves no metric).
+        held_out: float32 (N, C, H, W) images that were not trained on, for the card's loss by noise level.
+        about: data set, licence and the like, copied into the card.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
+    try:
+        network = trainer.ema.module.eval()
+        network.save_pretrained(scratch / "transformer")
+        weights = scratch / "transformer" / "diffusion_pytorch_model.safetensors"
+        save_file({k: v.half() for k, v in load_file(weights).items()}, weights)
+        build_scheduler().save_pretrained(scratch / "scheduler")
+        prior = NetworkPrior(network, build_scheduler())
+        Image.fromarray(sample_sheet(prior, per_class=8)).save(scratch / "samples.png")
+        io.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, io.sha256(weights)))
+        network.requires_grad_(True)
+        if folder.exists():
+            shutil.rmtree(folder)
+        scratch.chmod(0o755)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, about: dict, digest: str) -> dict:
+    """What a reader must know of the weights before trusting a figure made with them."""
+    settings = trainer.settings
+    seen = trainer.step * settings.batch_size
+    return {
+        **about,
+        "parameters": sum(p.numel() for p in trainer.network.parameters()),
+        "shape": list(prior.shape),
+        "num_classes": prior.num_classes,
+        "sigma_range": list(settings.sigma_range),
+        "training": settings.model_dump(mode="json"),
+        "steps": trainer.step,
+        "steps_planned": settings.steps,
+        "images_seen": seen,
+        "passes": round(seen / len(trainer.images), 2),
+        "wall_seconds": round(trainer.seconds),
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "held_out_images": len(held_out),
+        "held_out_mse_by_sigma": {f"{s:g}": round(v, 5) for s, v in held_out_mse(prior, held_out).items()},
+        "sha256": digest,
+    }
+
+
+def held_out_mse(prior: NetworkPrior, images: torch.Tensor, seed: int = 0) -> dict[float, float]:
+    """Mean squared error per pixel of E[x0 | x] at each of `HELD_OUT_SIGMAS`, unconditional; keyed noise."""
+    result = {}
+    for sigma in HELD_OUT_SIGMAS:
+        z = torch.randn(images.shape, generator=generator(seed, "held out", sigma))
+        estimate = prior.denoise(images + sigma * z, torch.full((len(images),), sigma))
+        result[sigma] = float((estimate - images).square().mean())
+    return result
+
+
+def sample_sheet(prior: NetworkPrior, per_class: int = 8, steps: int = 40, seed: int = 0):
+    """uint8 (rows H, columns W): a row of samples a class, then one of the unconditional model."""
+    count = (prior.num_classes + 1) * per_class
+    start = torch.full((count,), min(40.0, prior.sigma_max))
+    noise = KeyedNoise([(seed, "sample sheet", i) for i in range(count)], prior.shape)
+    x, levels = per_image(start) * noise(), samplers.noise_levels(start, steps)
+    labels = torch.arange(count) // per_class  # the last row's label is the null class
+    x = samplers.ddim(lambda state, sigma: prior.denoise(state, sigma, labels), x, levels, 1.0, noise)
+    tiles = ranges.to_uint8(x)
+    height, width = tiles.shape[1:3]
+    rows = math.ceil(count / per_class)
+    tiles = tiles.reshape(rows, per_class, height, width, *tiles.shape[3:])
+    return tiles.swapaxes(1, 2).reshape(rows * height, per_class * width, *tiles.shape[4:])

@@ -1,0 +1,81 @@
+"""The Gaussian prior: x0 ~ N(m, U diag(l) U'), whose posterior is known exactly. Baseline (Wiener filter) and oracle.
+
+Given x = x0 + sigma z:  E[x0 | x] = m + U diag(l / (l + sigma^2)) U' (x - m)
+                         Cov[x0 | x] = U diag(l sigma^2 / (l + sigma^2)) U'
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from vpaudit import io
+from vpaudit.errors import VpauditError
+
+
+class GaussianPrior:
+    """A `Denoiser` in closed form.
+
+    Args:
+        mean: (C, H, W).
+        basis: (D, D), orthonormal columns U.
+        variances: (D,), eigenvalues l >= 0.
+    """
+
+    sigma_min, sigma_max, num_classes = 0.0, float("inf"), 0
+
+    def __init__(self, mean: torch.Tensor, basis: torch.Tensor, variances: torch.Tensor):
+        self.mean, self.basis, self.variances = mean, basis, variances.clamp_min(0.0)
+        self.shape = tuple(mean.shape)
+
+    @classmethod
+    def fit(cls, images: torch.Tensor) -> "GaussianPrior":
+        """Mean and covariance (1/N) of float (N, C, H, W) images, in double precision."""
+        flat = images.flatten(1).double()
+        mean = flat.mean(dim=0)
+        centred = flat - mean
+        variances, basis = torch.linalg.eigh(centred.T @ centred / len(flat))
+        return cls(mean.view(images.shape[1:]).float(), basis.float(), variances.float())
+
+    def denoise(self, x, sigma, labels=None):
+        """See `base.Denoiser`; the mean of the Gaussian posterior."""
+        gain = self.variances / (self.variances + sigma[:, None] ** 2)
+        return self._filter(x, gain)
+
+    def sample_posterior(self, x, sigma, noise):
+        """One exact posterior draw for each x, with standard normal `noise` of x's shape."""
+        s2 = sigma[:, None] ** 2
+        std = (self.variances * s2 / (self.variances + s2)).sqrt()
+        draw = (noise.flatten(1) @ self.basis * std) @ self.basis.T
+        return self.denoise(x, sigma) + draw.view_as(x)
+
+    def posterior_mse(self, sigma: float) -> float:
+        """E |x0 - E[x0 | x]|^2 / D, the mmse per pixel at this noise."""
+        return float((self.variances * sigma**2 / (self.variances + sigma**2)).double().mean())
+
+    def _filter(self, x, gain):
+        centred = (x - self.mean).flatten(1)
+        return self.mean + ((centred @ self.basis) * gain @ self.basis.T).view_as(x)
+
+    def save(self, folder: str | Path, card: dict) -> None:
+        """Write weights and card."""
+        tensors = {"mean": self.mean, "basis": self.basis, "variances": self.variances}
+        with io.atomic(Path(folder) / "gaussian.safetensors") as temporary:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+        weights = Path(folder) / "gaussian.safetensors"
+        io.write_json(Path(folder) / "card.json", {**card, "sha256": io.sha256(weights)})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "GaussianPrior":
+        """Read what `save` wrote; a weight that does not match the card, or is not finite, is refused."""
+        path = Path(folder) / "gaussian.safetensors"
+        if not path.exists():
+            raise VpauditError(f"no Gaussian prior at {path}", "git checkout resources/priors, or fit it anew")
+        expected = json.loads((Path(folder) / "card.json").read_text())["sha256"]
+        if io.sha256(path) != expected:
+            raise VpauditError(
+                f"{path} has sha256 {io.sha256(path)}, its card says {expected}", "git checkout resources/priors"
+            )
+        tensors = load_file(path)
+        return cls(tensors["mean"], tensors["basis"], tensors["variances"])

@@ -1,0 +1,55 @@
+"""The stages that handle tables and figures, one function each. Torch is never imported here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vpaudit import io
+from vpaudit.config import Config
+from vpaudit.layout import Layout
+
+
+def bounds(config: Config, layout: Layout) -> None:
+    """targets.npz, unrelated baseline -> bounds.parquet."""
+    from vpaudit import bounds as law
+
+    with np.load(layout.targets) as file:
+        pixels = file["images"].astype(np.float64) / 127.5 - 1.0
+    unrelated = pd.read_parquet(layout.part("baselines", "unrelated"))
+    table = law.table(pixels.reshape(len(pixels), -1), unrelated, config.mechanism, config.bounds)
+    write_table(layout.table("bounds"), table.assign(dataset=config.dataset))
+
+
+def collect(config: Config, layout: Layout) -> None:
+    """parts/<table>/mu=*.parquet -> <table>.parquet for metrics, baselines and consistency."""
+    for table in ("metrics", "baselines", "consistency"):
+        names = (["unrelated"] if table == "baselines" else []) + config.mu_names
+        write_table(layout.table(table), pd.concat([pd.read_parquet(layout.part(table, name)) for name in names]))
+
+
+def summary(config: Config, layout: Layout) -> None:
+    """tables -> summary.json: claims with value, interval and verdict; versions, hardware, wall time."""
+    from vpaudit import summary as module
+
+    io.write_json(layout.summary, module.build(config, layout))
+
+
+def figure(config: Config, layout: Layout, name: str) -> None:
+    """tables -> figures/<study>/<name>.{pdf,png,csv}."""
+    from vpaudit import figures
+
+    figures.render(name, layout.results, layout.figures, config.figures.style)
+
+
+def report(config: Config, layout: Layout) -> None:
+    """tables, figures -> report.html."""
+    from vpaudit import report as module
+
+    module.build(layout.results, layout.figures, layout.report)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Parquet, whole or not at all."""
+    with io.atomic(path) as temporary:
+        table.reset_index(drop=True).to_parquet(temporary, index=False)

@@ -1,0 +1,53 @@
+"""Intervals: bootstrap over images, seeded, so that the same table gives the same interval."""
+
+import numpy as np
+from scipy.stats import rankdata
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+
+def bootstrap(values: np.ndarray, statistic=None, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL):
+    """Percentile bootstrap over the first axis (images).
+
+    Args:
+        values: (N, ...) one row an image; rows are resampled together, so columns stay paired.
+        statistic: maps (..., N, ...) resampled rows on axis 0 of each resample to a number; None is the mean over
+            images, for which `values` may have further axes.
+
+    Returns:
+        (value, low, high), floats, or arrays over the remaining axes for the mean.
+    """
+    values = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    if statistic is None:
+        counts = np.stack([np.bincount(p, minlength=len(values)) for p in picks]) / len(values)
+        draws = counts @ values.reshape(len(values), -1)
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        shape = values.shape[1:]
+        return values.mean(axis=0), low.reshape(shape), high.reshape(shape)
+    draws = np.array([statistic(values[p]) for p in picks])
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return statistic(values), low, high
+
+
+def rank_correlation(estimated: np.ndarray, achieved: np.ndarray, seed: int, resamples: int = 2000, level=0.95):
+    """Spearman correlation over images with a bootstrap interval.
+
+    Args:
+        estimated, achieved: (N,) each.
+
+    Returns:
+        (value, low, high).
+    """
+    picks = np.random.default_rng(seed).integers(len(estimated), size=(resamples, len(estimated)))
+    values = _row_spearman(estimated[picks], achieved[picks])
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(_row_spearman(estimated[None], achieved[None])[0]), float(low), float(high)
+
+
+def _row_spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = (rankdata(v, axis=1) for v in (a, b))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
