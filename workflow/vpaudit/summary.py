@@ -17,6 +17,7 @@ from vpaudit.layout import Layout
 
 LOWER_IS_BETTER = {"mse": True, "lpips_vgg_64": True, "ssim": False, "ncc": False, "psnr": False}
 PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-accounting", "snakemake", "dvc", "vpaudit")
+CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
 MAIN = "ddim"  # the paper's attack: deterministic DDIM from the matched noise level
 
 
@@ -86,7 +87,7 @@ def build(config: Config, layout: Layout) -> dict:
         "mu": tables.mu,
         "seed": config.seed,
         "attacks": [a.model_dump() for a in config.attacks],
-        "prior": {k: card.get(k) for k in ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")},
+        "prior": {key: card.get(key) for key in CARD_KEYS},
         "notes": notes(tables, card),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
@@ -170,7 +171,7 @@ def grows_with_mu(tables: Tables) -> list[Claim]:
                 f"grows_with_mu_{metric}",
                 f"Success grows with mu ({metric})",
                 "mu decides",
-                f"smallest gain between neighbours of the grid: from mu = {tables.mu[worst]:g} to {tables.mu[worst + 1]:g}",
+                f"smallest gain between neighbours of the grid, {tables.mu[worst]:g} to {tables.mu[worst + 1]:g}",
                 value[worst], low[worst], high[worst], len(grid),
                 "confirmed" if (low > 0).all() else "not confirmed" if (high < 0).any() else "inconclusive",
                 by_mu=_by_mu(tables, value, low, high),

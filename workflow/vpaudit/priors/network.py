@@ -41,7 +41,7 @@ class NetworkPrior:
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise VpauditError(
                 f"prior predicts {self.prediction_type!r}",
-                "use epsilon, v_prediction or sample in the scheduler config",
+                "use epsilon, v_prediction or sample in the scheduler",
             )
         self.table = SigmaTable(scheduler.alphas_cumprod)
         self.sigma_min = sigma_min or self.table.sigma_min

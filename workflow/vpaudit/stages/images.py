@@ -1,4 +1,4 @@
-"""The stages that handle images, one function each: read the files of the stage before, call the library, write a file whole.
+"""The stages that handle images, one function each: read the stage before, call the library, write a file whole.
 
 Rules call these through `python -m vpaudit <stage>`; all thought is in the modules they call.
 """
