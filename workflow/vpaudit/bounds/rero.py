@@ -20,7 +20,6 @@ from vpaudit.accounting import check_training, pld_interval, poisson_curves
 from vpaudit.errors import VpauditError
 
 KAPPA_MIN = 1e-9  # of the PLD: below it the round-off of its Fourier transforms would show
-ROUND_OFF = 1e-11
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def gamma_poisson(noise_multiplier: float, sample_rate: float, steps: int, kappa
         poisson_curves(noise_multiplier, sample_rate, steps, factor * interval)[0].true_positive_rate(kappa)
         for factor in (1, 2)
     )
-    error = max(coarse - fine, 0.0) / 3
-    low, high = fine - 3 * error - ROUND_OFF, fine + ROUND_OFF
+    error, round_off = max(coarse - fine, 0.0) / 3, 1e-11 + 1e-15 * steps
+    low, high = fine - 3 * error - round_off, fine + round_off
     return ReRo(max(fine - error, kappa), max(low, kappa), min(high, 1.0))
 
 

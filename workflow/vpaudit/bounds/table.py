@@ -28,7 +28,7 @@ def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> p
     for mu in mechanism.mu:
         s = uninformed.effective_noise(norms, mu, mechanism.max_grad_norm)
         rows += _uninformed_rows(mu, s, variances, pixels.shape[1])
-        gamma = float(rero.gamma(mu, kappa))
+        gamma = float(rero.gamma_of_mu(mu, kappa))
         rows.append(("rero", mu, kappa, "gamma", gamma, gamma, gamma))
         for metric, perfect in PERFECT.items():
             if metric in means.index:

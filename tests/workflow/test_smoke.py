@@ -1,0 +1,231 @@
+"""The whole chain through Snakemake on real (small) images, in a copy of the repository."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+PARTS = ("Snakefile", "rules", "workflow", "config", "profiles", "resources")
+
+
+def environment(copy: Path) -> dict[str, str]:
+    """The copy's own package first on the path, this interpreter's commands, one thread a process."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(copy / "workflow"),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def make_copy(root: Path, destination: Path) -> Path:
+    for part in PARTS:
+        source = root / part
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "full")
+        if source.is_dir():
+            shutil.copytree(source, destination / part, ignore=ignore)
+        else:
+            destination.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, destination / part)
+    return destination
+
+
+def snakemake(copy: Path, *arguments: str, configfile: str = "config/smoke.yaml") -> subprocess.CompletedProcess:
+    command = ["snakemake", "--cores", "2", *arguments]
+    if configfile:
+        command[1:1] = ["--configfile", configfile]
+    return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=1200)
+
+
+def planned(copy: Path, *arguments: str) -> dict[str, int]:
+    """Jobs by rule that a run would make now."""
+    done = snakemake(copy, "--dry-run", *arguments)
+    assert done.returncode == 0, done.stderr
+    jobs = {}
+    lines = done.stdout.splitlines()
+    if any(line.startswith("job ") for line in lines):
+        for line in lines[next(i for i, text in enumerate(lines) if text.startswith("job ")) + 2 :]:
+            if not line.strip():
+                break
+            name, count = line.split()
+            jobs[name] = int(count)
+    jobs.pop("total", None)
+    return jobs
+
+
+@pytest.fixture(scope="session")
+def study(root, tmp_path_factory) -> Path:
+    """A repository copy in which the smoke study ran from data to report."""
+    copy = make_copy(root, tmp_path_factory.mktemp("smoke") / "repository")
+    done = snakemake(copy)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return copy
+
+
+def read(copy: Path, table: str, name: str = "smoke") -> pd.DataFrame:
+    return pd.read_parquet(copy / "results" / name / f"{table}.parquet")
+
+
+def test_everything_is_there_and_nothing_is_left_to_do(study):
+    results = study / "results" / "smoke"
+    for name in ("summary.json", "report.html", "metrics.parquet", "bounds.parquet", "config.yaml"):
+        assert (results / name).stat().st_size > 100
+    assert {p.suffix for p in (study / "figures" / "smoke").iterdir()} == {".pdf", ".png", ".csv"}
+    assert planned(study) == {}
+
+
+def test_tables_hold_every_image_attack_and_mu(study):
+    metrics = read(study, "metrics")
+    assert metrics["image"].nunique() == 24
+    assert sorted(metrics["mu"].unique()) == [2, 10, 50]
+    assert set(metrics["attack"]) == {"raw", "wiener", "posterior_mean", "ddim", "ddpm"}
+    assert {"mse", "psnr", "ssim", "ncc"} <= set(metrics["metric"])
+    assert metrics.groupby(["prior", "attack", "mu", "draw", "metric"]).size().eq(24).all()
+    assert np.isfinite(metrics["value"]).all()
+
+
+def test_the_prior_that_was_trained_is_of_use(study):
+    """Order that must hold for any prior that learned something: diffusion <= Gaussian-ish < raw at strong noise."""
+    mse = read(study, "metrics").query("metric == 'mse' and mu == 10").groupby(["prior", "attack"])["value"].mean()
+    assert mse["gaussian", "wiener"] < mse["none", "raw"]
+    assert mse["unconditional", "posterior_mean"] < 0.8 * mse["none", "raw"]
+
+
+def test_agreement_never_saw_the_target(study):
+    table = read(study, "consistency")
+    assert set(table["attack"]) == {"ddpm"}
+    assert (table["agreement"] > 0).all() or (table["metric"] != "mse").any()
+    assert table.query("metric == 'mse'")["agreement"].gt(0).all()
+
+
+def test_style_change_redraws_figures_alone(study):
+    jobs = planned(study, "--config", 'figures={"style": "print"}')
+    assert set(jobs) <= {"figure", "figures", "report", "all"}
+    assert jobs["figure"] >= 4
+
+
+def test_one_more_mu_computes_only_that_mu(study):
+    jobs = planned(study, "--config", 'mechanism={"mu": [2, 10, 20, 50]}')
+    assert {name: jobs[name] for name in ("privatize", "reconstruct", "evaluate")} == {
+        "privatize": 1, "reconstruct": 1, "evaluate": 1,
+    }  # fmt: skip
+    assert not set(jobs) & {"targets", "train_prior", "baseline"}
+
+
+def test_edited_code_reruns_what_uses_it(study, tmp_path):
+    copy = tmp_path / "edited"
+    shutil.copytree(study, copy, symlinks=True)
+    metrics = copy / "workflow" / "vpaudit" / "metrics.py"
+    metrics.touch()
+    assert planned(copy) == {}
+    metrics.write_text(metrics.read_text() + "\n# edited\n")
+    jobs = planned(copy)
+    assert jobs["evaluate"] == 3
+    assert "reconstruct" not in jobs
+
+
+def test_other_shard_sizes_give_the_same_tables(study, tmp_path):
+    copy = tmp_path / "sharded"
+    shutil.copytree(study, copy, symlinks=True)
+    shutil.rmtree(copy / "work")
+    for folder in ("reconstructions", "parts"):
+        shutil.rmtree(copy / "results" / "smoke" / folder)
+    done = snakemake(copy, "--config", "shard_size=7", "--", "stage_evaluate", "collect")
+    assert done.returncode == 0, done.stderr[-3000:]
+    a, b = read(study, "metrics"), read(copy, "metrics")
+    keys = ["image", "prior", "attack", "mu", "draw", "metric"]
+    joined = a.merge(b, on=keys, suffixes=("_a", "_b"))
+    assert len(joined) == len(a) == len(b)
+    scale = joined["value_a"].abs().clip(lower=1)
+    assert ((joined["value_a"] - joined["value_b"]).abs() / scale).max() <= 1e-4
+
+
+def test_killed_run_is_finished_by_the_same_command(study, tmp_path):
+    """kill -9 of the whole process group in the middle of the reconstructions; same tables afterwards."""
+    copy = tmp_path / "killed"
+    shutil.copytree(study, copy, symlinks=True)
+    shutil.rmtree(copy / "work" / "smoke" / "reconstruct")
+    for folder in ("reconstructions", "parts"):
+        shutil.rmtree(copy / "results" / "smoke" / folder)
+    command = [str(copy / "workflow" / "run.sh"), "--cores", "2", "--configfile", "config/smoke.yaml"]
+    process = subprocess.Popen(
+        command, cwd=copy, env=environment(copy), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((copy / "work" / "smoke").glob("reconstruct/*/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list((copy / "work" / "smoke").glob("reconstruct/*/*.npz"))
+    assert not list((copy / "results" / "smoke").glob("reconstructions/.*tmp*.npz.npz"))
+    done = subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Study smoke" in done.stdout
+    pd.testing.assert_frame_equal(read(study, "metrics"), read(copy, "metrics"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--config", 'mechansim={"mu": [1]}'), "did you mean 'mechanism'"),
+        (("--config", 'mechanism={"mu": [-3]}'), "must be > 0, got -3"),
+    ],
+)
+def test_bad_configuration_stops_before_anything_runs(study, arguments, expected):
+    done = snakemake(study, "--dry-run", *arguments)
+    assert done.returncode != 0
+    assert expected in done.stderr + done.stdout
+
+
+def vpaudit(copy: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "vpaudit", *arguments]
+    return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=120)
+
+
+def test_a_prior_that_does_not_fit_is_refused_by_name(study, tmp_path):
+    copy = tmp_path / "misfit"
+    shutil.copytree(study, copy, symlinks=True)
+    config = (copy / "results/smoke/config.yaml").read_text()
+    config = config.replace("path: results/smoke/prior", "path: resources/priors/fashion_mnist_dit")
+    (copy / "results/smoke/config.yaml").write_text(config)
+    target = copy / "results/smoke/reconstructions/mu=2.npz"
+    target.unlink()
+    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--mu", "2")
+    assert done.returncode == 2
+    assert "(1, 28, 28)" in done.stderr
+    assert "(1, 8, 8)" in done.stderr
+    assert not target.exists()
+
+
+def test_altered_weights_are_refused(study, tmp_path):
+    copy = tmp_path / "altered"
+    shutil.copytree(study, copy, symlinks=True)
+    weights = copy / "results/smoke/prior/transformer/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--mu", "2")
+    assert done.returncode == 2
+    assert "truncated or altered" in done.stderr
+
+
+def test_summary_says_what_was_found(study):
+    summary = json.loads((study / "results/smoke/summary.json").read_text())
+    ids = {claim["id"] for claim in summary["claims"]}
+    assert {"beats_uninformed", "below_rero_mse", "agreement_predicts_mse", "beats_wiener"} <= ids
+    for claim in summary["claims"]:
+        assert claim["n"] == 24
+        assert claim["verdict"]
+        if claim["value"] is not None:
+            assert claim["low"] <= claim["value"] + 1e-9
+            assert claim["value"] <= claim["high"] + 1e-9
+    assert summary["wall_time"]["reconstruct"] > 0

