@@ -3,6 +3,7 @@
 A metric's name carries its variant. Nothing is clipped or stretched here; the attack clips its output, once.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -93,7 +94,9 @@ class Lpips:
     def __init__(self, net: str = "vgg", size: int = 64, device: str = "cpu", batch: int = 64):
         import lpips
 
-        self.model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        with warnings.catch_warnings():  # lpips calls torchvision by an old name
+            warnings.simplefilter("ignore", UserWarning)
+            self.model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
         names = [name for name, _ in self.model.net.named_parameters()]
         weights = lpips_backbone.state_dict(net)
         by_index = {name.split(".", 1)[1]: name for name in names}  # "slice2.5.weight" -> "5.weight"

@@ -12,7 +12,7 @@ from vpaudit.layout import Layout
 
 def bounds(config: Config, layout: Layout) -> None:
     """targets.npz, unrelated baseline -> bounds.parquet."""
-    from vpaudit import bounds as law
+    from vpaudit.bounds import table as law
 
     with np.load(layout.targets) as file:
         pixels = file["images"].astype(np.float64) / 127.5 - 1.0
