@@ -13,7 +13,9 @@ configfile: "config/config.yaml"
 
 
 try:
-    STUDY = configuration.resolve(config, "the configuration (config/config.yaml and --configfile, --config)")
+    STUDY = configuration.resolve(
+        config, "the configuration (config/config.yaml and --configfile, --config)"
+    )
 except VpauditError as error:
     sys.exit(f"error: {error}")
 
@@ -54,8 +56,8 @@ include: "rules/report.smk"
 
 
 rule all:
+    default_target: True
     input:
         PATHS.report,
         PATHS.summary,
         rules.figures.input,
-    default_target: True

@@ -5,12 +5,17 @@ rule bounds:
     input:
         PATHS.targets,
         PATHS.part("baselines", "unrelated"),
-        code("bounds/table.py", "bounds/rero.py", "bounds/uninformed.py", "accounting.py"),
+        code(
+            "bounds/table.py",
+            "bounds/rero.py",
+            "bounds/uninformed.py",
+            "accounting.py",
+        ),
     output:
         PATHS.table("bounds"),
-    params:
-        settings=settings("bounds"),
     benchmark:
         PATHS.timing("bounds")
+    params:
+        settings=settings("bounds"),
     shell:
         stage("bounds")

@@ -4,21 +4,28 @@
 rule collect:
     input:
         PATHS.part("baselines", "unrelated"),
-        [PATHS.part(table, mu) for table in ("metrics", "baselines", "consistency") for mu in STUDY.mu_names],
+        [
+            PATHS.part(table, mu)
+            for table in ("metrics", "baselines", "consistency")
+            for mu in STUDY.mu_names
+        ],
         code("stages/tables.py"),
     output:
         [PATHS.table(table) for table in ("metrics", "baselines", "consistency")],
-    params:
-        settings=settings("summary"),
     benchmark:
         PATHS.timing("collect")
+    params:
+        settings=settings("summary"),
     shell:
         stage("collect")
 
 
 rule summary:
     input:
-        [PATHS.table(table) for table in ("metrics", "baselines", "consistency", "bounds")],
+        [
+            PATHS.table(table)
+            for table in ("metrics", "baselines", "consistency", "bounds")
+        ],
         code("summary.py", "consistency.py"),
     output:
         PATHS.summary,

@@ -7,11 +7,11 @@ rule baseline:
         code("metrics.py", "lpips_backbone.py", "stages/images.py"),
     output:
         PATHS.part("baselines", "unrelated"),
-    params:
-        settings=settings("evaluate"),
     benchmark:
         PATHS.timing("baseline")
     threads: 1
+    params:
+        settings=settings("evaluate"),
     shell:
         stage("baseline", "--threads {threads}")
 
@@ -25,11 +25,11 @@ rule evaluate:
         PATHS.part("metrics", "{mu}"),
         PATHS.part("baselines", "{mu}"),
         PATHS.part("consistency", "{mu}"),
-    params:
-        settings=settings("evaluate"),
     benchmark:
         PATHS.timing("evaluate-{mu}")
     threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
+    params:
+        settings=settings("evaluate"),
     shell:
         stage("evaluate", "--mu {wildcards.mu} --threads {threads}")
 
@@ -37,4 +37,8 @@ rule evaluate:
 rule stage_evaluate:
     input:
         PATHS.part("baselines", "unrelated"),
-        [PATHS.part(table, mu) for table in ("metrics", "baselines", "consistency") for mu in STUDY.mu_names],
+        [
+            PATHS.part(table, mu)
+            for table in ("metrics", "baselines", "consistency")
+            for mu in STUDY.mu_names
+        ],

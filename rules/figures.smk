@@ -2,8 +2,18 @@
 
 
 def figure_inputs(wildcards):
-    tables = [PATHS.table(table) for table in ("metrics", "baselines", "consistency", "bounds")]
-    arrays = [PATHS.targets, *(f(mu) for mu in STUDY.mu_names for f in (PATHS.observation, PATHS.reconstruction))]
+    tables = [
+        PATHS.table(table)
+        for table in ("metrics", "baselines", "consistency", "bounds")
+    ]
+    arrays = [
+        PATHS.targets,
+        *(
+            f(mu)
+            for mu in STUDY.mu_names
+            for f in (PATHS.observation, PATHS.reconstruction)
+        ),
+    ]
     return tables + (arrays if wildcards.figure == "reconstructions" else [])
 
 
@@ -21,4 +31,8 @@ rule figure:
 
 rule figures:
     input:
-        [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("pdf", "png", "csv")],
+        [
+            PATHS.figure(name, kind)
+            for name in figures.NAMES
+            for kind in ("pdf", "png", "csv")
+        ],

@@ -10,16 +10,21 @@ def training_images(wildcards):
 rule train_prior:
     input:
         training_images,
-        code("priors/train.py", "priors/card.py", "priors/network.py", "priors/schedule.py"),
+        code(
+            "priors/train.py",
+            "priors/card.py",
+            "priors/network.py",
+            "priors/schedule.py",
+        ),
     output:
         PATHS.trained_prior / "card.json",
         PATHS.trained_prior / "samples.png",
         PATHS.trained_prior / "scheduler/scheduler_config.json",
         PATHS.trained_prior / "transformer/config.json",
         PATHS.trained_prior / "transformer/diffusion_pytorch_model.safetensors",
+    threads: workflow.cores
     params:
         settings=settings("prior"),
-    threads: workflow.cores
     shell:
         stage("prior", "--threads {threads}")
 

@@ -7,11 +7,11 @@ rule privatize:
         code("mechanism.py", "rng.py", "ranges.py", "stages/images.py"),
     output:
         PATHS.observation("{mu}"),
-    params:
-        settings=settings("privatize"),
     benchmark:
         PATHS.timing("privatize-{mu}")
     threads: 1
+    params:
+        settings=settings("privatize"),
     shell:
         stage("privatize", "--mu {wildcards.mu} --threads {threads}")
 

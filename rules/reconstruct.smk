@@ -8,17 +8,28 @@ rule reconstruct:
         PATHS.prior / "card.json",
         PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
         PATHS.gaussian / "gaussian.safetensors",
-        code("attack.py", "samplers.py", "mechanism.py", "journal.py", "stages/images.py"),
-        code("priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/schedule.py"),
+        code(
+            "attack.py",
+            "samplers.py",
+            "mechanism.py",
+            "journal.py",
+            "stages/images.py",
+        ),
+        code(
+            "priors/base.py",
+            "priors/network.py",
+            "priors/gaussian.py",
+            "priors/schedule.py",
+        ),
     output:
         PATHS.reconstruction("{mu}"),
-    params:
-        settings=settings("reconstruct"),
     benchmark:
         PATHS.timing("reconstruct-{mu}")
     threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
     resources:
         gpu=1,
+    params:
+        settings=settings("reconstruct"),
     shell:
         stage("reconstruct", "--mu {wildcards.mu} --threads {threads}")
 

@@ -4,7 +4,10 @@
 rule report:
     input:
         PATHS.summary,
-        [PATHS.table(table) for table in ("metrics", "baselines", "consistency", "bounds")],
+        [
+            PATHS.table(table)
+            for table in ("metrics", "baselines", "consistency", "bounds")
+        ],
         [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
         code("report/__init__.py", "report/template.html", "report/style.css"),
     output:

@@ -25,7 +25,7 @@ class Data(Section):
 
     name: str = Field("fashion_mnist", description="data set card (workflow/vpaudit/data/cards.yaml)")
     folder: str | None = Field(None, description="attack the PNG/JPEG images of this folder instead of a card's")
-    images: int = Field(192, ge=2, description="number of test images, a random subset keyed by the seed")
+    images: int = Field(160, ge=2, description="number of test images, a random subset keyed by the seed")
 
 
 class Mechanism(Section):
@@ -89,7 +89,9 @@ class Prior(Section):
         description="diffusers folder; results/<study>/prior trains one with the settings below",
     )
     gaussian: str = Field("resources/priors/fashion_mnist_gaussian", description="folder of the Gaussian prior")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of the network in the attack")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the network in the attack; auto: bfloat16 where the processor computes in it"
+    )
     training: Training = Training()
 
 
@@ -155,7 +157,7 @@ class Config(Section):
                 kind="posterior_mean",
                 conditioning=["unconditional", "true_class", "wrong_class"],
             ),
-            Attack(name="ddim", kind="ddim", steps=16, conditioning=["unconditional", "true_class", "wrong_class"]),
+            Attack(name="ddim", kind="ddim", steps=16),
             Attack(name="ddpm", kind="ddim", steps=32, eta=1.0, draws=4),
         ],
         description="what the adversary tries",

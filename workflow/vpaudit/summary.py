@@ -4,14 +4,12 @@ Everything is computed from the tables under results/<study>/; a claim that the 
 """
 
 import importlib.metadata
-import os
-import platform
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from vpaudit import io, stats
+from vpaudit import hardware, io, stats
 from vpaudit.config import Config
 from vpaudit.layout import Layout
 
@@ -90,7 +88,7 @@ def build(config: Config, layout: Layout) -> dict:
         "prior": {key: card.get(key) for key in CARD_KEYS},
         "notes": notes(tables, card),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "hardware": hardware.describe(),
         "wall_time": wall_time(layout),
     }  # fmt: skip
 
@@ -150,7 +148,8 @@ def below_rero(tables: Tables) -> list[Claim]:
                 value[worst], low[worst], high[worst], len(grid),
                 "confirmed" if (low > 0).all() else "not confirmed",
                 "ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
-                "probability gamma and an unrelated image otherwise (docs/assumptions.md).",
+                "probability gamma and an unrelated image otherwise (docs/assumptions.md). On MSE a blend of all images "
+                "beats a wrong pick, so at small mu the comparison is with a poor opponent.",
                 _by_mu(tables, value, low, high),
             )
         )  # fmt: skip

@@ -42,7 +42,7 @@ def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
     mu_axis(axes, study)
     epsilon_axis(axes, study)
     label, higher = METRICS[metric]
-    axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer to target)")
+    axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer)")
     if metric == "mse":
         axes.set_yscale("log")
         axes.set_ylim(2e-3, 4)

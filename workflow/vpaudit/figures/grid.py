@@ -24,11 +24,13 @@ def draw(study: Study, style: dict):
     places = _spread(labels)
     rows = [row for row in ROWS if row[0] == "released" or _has(study, row)]
     columns = len(study.mu) + 1
-    side = style["width"] / (columns + 1.5)
-    figure = plt.figure(figsize=(style["width"], side * (len(places) * (len(rows) + 0.35) + 0.8)))
+    side = min(0.11 * style["width"], style["width"] / (columns + 1.8))
+    size = (side * (columns + 1.8), side * (len(places) * (len(rows) + 0.45) + 0.6))
+    figure = plt.figure(figsize=size)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
     blocks = figure.subfigures(len(places), 1)
     for number, (block, place) in enumerate(zip(np.atleast_1d(blocks), places)):
-        panels = block.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+        panels = block.subplots(len(rows), columns, squeeze=False)
         for line, row in enumerate(rows):
             text = (
                 "released, y/λ" if row[1] is None else LABELS[row[1]] + (f" {row[2] + 1}" if row[1] == "ddpm" else "")
@@ -39,7 +41,7 @@ def draw(study: Study, style: dict):
                 _show(panels[line, column + 1], _tile(study, row, mu, place))
         panels[0, 0].set_title(f"target: {names[labels[place]]}")
         for column, mu in enumerate(study.mu):
-            epsilon = f"\nε = {study.epsilon(mu):.3g}" if number == 0 else ""
+            epsilon = f"\nε = {number(study.epsilon(mu))}" if number == 0 else ""
             panels[0, column + 1].set_title(f"µ = {mu:g}{epsilon}")
     return figure, _numbers(study, ids[places], labels[places], names)
 

@@ -37,10 +37,10 @@ def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
     label, higher = METRICS[metric]
     if metric == "mse":
         axes.set_yscale("log")
-        axes.set_ylabel("MSE relative to the unconditional prior")
+        axes.set_ylabel("MSE relative to no class known")
         ticks = [0.8, 1, 1.5, 2, 3, 5]
         axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
         axes.minorticks_off()
     else:
-        axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer to target)")
+        axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer)")
     return pd.concat(tables, ignore_index=True)

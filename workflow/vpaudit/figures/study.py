@@ -23,9 +23,9 @@ LABELS = {
     "none": "no prior",
 }
 METRICS = {
-    "mse": ("MSE, pixels in [-1, 1]", False),
+    "mse": ("MSE", False),
     "ssim": ("SSIM", True),
-    "lpips_vgg_64": ("LPIPS-VGG (at 64 px)", False),
+    "lpips_vgg_64": ("LPIPS-VGG", False),
     "ncc": ("NCC", True),
     "psnr": ("PSNR (dB)", True),
 }
@@ -106,11 +106,17 @@ class Study:
         return t.groupby("mu", as_index=False)["value"].mean()
 
 
+def number(value: float) -> str:
+    """Three significant digits, no exponent: 0.512, 33.1, 1,460."""
+    digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
+    return f"{float(f'{value:.3g}'):,.{digits}f}"
+
+
 def epsilon_axis(axes, study: Study) -> None:
     """A second axis on top: epsilon at the study's delta, at the grid's mu."""
     top = axes.secondary_xaxis("top")
     shown = [mu for i, mu in enumerate(study.mu) if i % 2 == 0 or len(study.mu) < 5]
-    top.set_xticks(shown, [f"{study.epsilon(mu):.3g}" for mu in shown])
+    top.set_xticks(shown, [number(study.epsilon(mu)) for mu in shown])
     top.minorticks_off()
     top.set_xlabel(f"ε at δ = {study.config['mechanism']['delta']:g}")
 

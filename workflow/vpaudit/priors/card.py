@@ -31,15 +31,16 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
     try:
-        network = trainer.ema.module.eval()
+        network = trainer.average()
         network.save_pretrained(scratch / "transformer")
         weights = scratch / "transformer" / "diffusion_pytorch_model.safetensors"
-        save_file({k: v.half() for k, v in load_file(weights).items()}, weights)
+        half = {k: v.half() for k, v in load_file(weights).items()}
+        with io.atomic(weights) as temporary:
+            save_file(half, temporary)
         build_scheduler().save_pretrained(scratch / "scheduler")
         prior = NetworkPrior(network, build_scheduler())
         Image.fromarray(sample_sheet(prior, per_class=8)).save(scratch / "samples.png")
         io.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, io.sha256(weights)))
-        network.requires_grad_(True)
         if folder.exists():
             shutil.rmtree(folder)
         scratch.chmod(0o755)

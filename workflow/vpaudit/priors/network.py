@@ -12,7 +12,7 @@ from pathlib import Path
 import diffusers
 import torch
 
-from vpaudit import io
+from vpaudit import hardware, io
 from vpaudit.errors import VpauditError
 from vpaudit.priors.base import per_image
 from vpaudit.priors.schedule import SigmaTable
@@ -96,6 +96,9 @@ class NetworkPrior:
 def load(folder: str | Path, device: str = "cpu", precision: str = "float32") -> NetworkPrior:
     """Read a prior from a diffusers folder.
 
+    Args:
+        precision: "float32", "bfloat16", or "auto": bfloat16 on a CPU that computes in it, float32 elsewhere.
+
     Raises:
         VpauditError: the folder, its network or its weights are missing, or a weight is not finite.
     """
@@ -130,4 +133,6 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32") ->
             "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
         )
     low, high = card.get("sigma_range", (None, None))
+    if precision == "auto":
+        precision = "bfloat16" if device == "cpu" and hardware.cpu_has_bfloat16() else "float32"
     return NetworkPrior(network.to(device), scheduler, low, high, precision)

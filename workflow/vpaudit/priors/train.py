@@ -5,6 +5,7 @@ tenths uniform in log sigma over `sigma_range`, the rest log-normal around sigma
 blocks are optimised by Muon (torch.optim), everything else by AdamW; warm-up, then cosine to 2 %; EMA of the weights.
 """
 
+import copy
 import json
 import math
 import os
@@ -99,6 +100,7 @@ class Trainer:
         self.settings, self.work = settings, Path(work)
         torch.manual_seed(seed_of(settings.seed, "init"))
         self.network = build_network(tuple(images.shape[1:]), num_classes, settings)
+        self.initial = copy.deepcopy(self.network.state_dict())
         self.prior = NetworkPrior(self.network, build_scheduler(), precision=settings.precision)
         self.network.requires_grad_(True)
         self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
@@ -145,6 +147,18 @@ class Trainer:
         self.ema.update_parameters(self.network)
         self.step += 1
         return loss.item()
+
+    def average(self):
+        """The network with averaged weights, free of what the average still holds of the initial ones.
+
+        After n steps the average is (1 - d) sum d^(n-k) w_k + d^n w_0; subtract the last term and rescale, as Adam does.
+        """
+        share = self.settings.ema_decay**self.step
+        network = copy.deepcopy(self.ema.module).eval().requires_grad_(False)
+        for name, value in network.state_dict().items():
+            if self.step and value.is_floating_point():
+                value.sub_(share * self.initial[name]).div_(1 - share)
+        return network
 
     @property
     def checkpoint(self) -> Path:

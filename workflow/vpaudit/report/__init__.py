@@ -8,16 +8,17 @@ import jinja2
 import numpy as np
 
 from vpaudit import io
-from vpaudit.figures.study import LABELS, METRICS, Study
+from vpaudit.figures.study import LABELS, METRICS, Study, number
 
 CAPTIONS = {
-    "reconstructions": "What is released of an image, and what the attacks make of it. Left: the target, which no attack "
-    "sees. To the right the noise falls. Grey values are never stretched.",
-    "metrics_vs_mu": "How close the output comes to the target. Dashed: what an adversary without any knowledge of images "
-    "can expect; dash-dotted: one who holds the target among {candidates} candidates. The attack must lie in the shaded "
-    "corridor between them. Dotted: two unrelated test images.",
-    "consistency": "Several draws from one observation, compared with each other (what the adversary can do) and with the "
-    "target (what only we can do). On the dashed line the adversary would know exactly how well it did.",
+    "reconstructions": "What is released of an image, and what the attacks make of it. Left: the target, which no "
+    "attack sees. To the right the noise falls. Grey values are never stretched.",
+    "metrics_vs_mu": "How close the output comes to the target. Dashed: what an adversary without any knowledge of "
+    "images can expect; dash-dotted: one who holds the target among {candidates} candidates and picks one. Between "
+    "the two lies the shaded corridor. Dotted: two unrelated test images; sparse dots: the output against the targets "
+    "of other images. MSE is on pixels in [-1, 1]; LPIPS on images enlarged to 64 pixels.",
+    "consistency": "Several draws from one observation, compared with each other (what the adversary can do) and with "
+    "the target (what only we can do). On the dashed line the adversary would know exactly how well it did.",
     "prior_ladder": "The same observations read with better and worse knowledge of what images look like.",
 }
 TITLES = {
@@ -45,7 +46,7 @@ def build(results: Path, figures: Path, out: Path) -> None:
         summary=summary,
         config=study.config,
         plain=plain_words(study),
-        budgets=[{"mu": f"{mu:g}", "epsilon": f"{study.epsilon(mu):,.3g}"} for mu in study.mu],
+        budgets=[{"mu": f"{mu:g}", "epsilon": f"{number(study.epsilon(mu))}"} for mu in study.mu],
         figures=[_figure(name, Path(figures), study, images) for name in CAPTIONS],
         claims=[_claim(claim) for claim in summary["claims"]],
         images=images,
@@ -67,12 +68,12 @@ def _figure(name: str, folder: Path, study: Study, images: int) -> dict:
 
 
 def _claim(claim: dict) -> dict:
-    def number(value):
+    def short(value):
         return "–" if value is None else f"{value:.3g}"
 
-    interval = "–" if claim["value"] is None else f"{number(claim['low'])} to {number(claim['high'])}"
+    interval = "–" if claim["value"] is None else f"{short(claim['low'])} to {short(claim['high'])}"
     mark = {"confirmed": "yes", "not confirmed": "no", "inconclusive": "open"}.get(claim["verdict"], "part")
-    return {**claim, "number": number(claim["value"]), "interval": interval, "mark": mark}
+    return {**claim, "number": short(claim["value"]), "interval": interval, "mark": mark}
 
 
 def plain_words(study: Study) -> list[str]:
@@ -88,7 +89,7 @@ def plain_words(study: Study) -> list[str]:
             curve["mu"], share, 1 - curve["high"].astype(float) / unrelated, 1 - curve["low"].astype(float) / unrelated
         ):
             sentences.append(
-                f"At µ = {mu:g} (ε = {study.epsilon(mu):,.3g}) the {name} ({LABELS[attack]}) removes {value:.0%} "
+                f"At µ = {mu:g} (ε = {number(study.epsilon(mu))}) the {name} ({LABELS[attack]}) removes {value:.0%} "
                 f"({low:.0%} to {high:.0%}) of the squared error that an unrelated image has: {_verdict(value)}."
             )
     return sentences
