@@ -50,7 +50,7 @@ def psnr(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def ssim(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Wang et al. 2004 by torchmetrics: Gaussian window 11, sigma 1.5, k1 = 0.01, k2 = 0.03, data range 2."""
+    """Wang et al. 2004 by torchmetrics: Gaussian window 11, sigma 1.5, k1 .01, k2 .03, range 2, borders reflected."""
     side = min(image.shape[-2:])
     kernel = {} if side >= 11 else {"gaussian_kernel": False, "kernel_size": side - 1 + side % 2}
     return structural_similarity_index_measure(image, target, data_range=DATA_RANGE, reduction="none", **kernel)

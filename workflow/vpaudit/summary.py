@@ -143,12 +143,12 @@ def below_rero(tables: Tables) -> list[Claim]:
                 f"below_rero_{metric}",
                 f"The attack stays below reconstruction robustness ({metric})",
                 "stays below at every mu",
-                f"smallest margin to the (0, gamma)-ReRo adversary with {tables.config.bounds.candidates} candidates, "
+                f"smallest margin to the (0, gamma)-ReRo adversary among {tables.config.bounds.candidates} candidates, "
                 f"at mu = {tables.mu[worst]:g}",
                 value[worst], low[worst], high[worst], len(grid),
                 "confirmed" if (low > 0).all() else "not confirmed",
                 "ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
-                "probability gamma and an unrelated image otherwise (docs/assumptions.md). On MSE a blend of all images "
+                "probability gamma and an unrelated image otherwise (docs/assumptions.md). On MSE a blend of images "
                 "beats a wrong pick, so at small mu the comparison is with a poor opponent.",
                 _by_mu(tables, value, low, high),
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vpaudit import io
-from vpaudit.data.load import card, decompressed, verify
+from vpaudit.data.read import card, decompressed, verify
 from vpaudit.errors import VpauditError
 
 TIMEOUT = 15.0  # seconds without an answer

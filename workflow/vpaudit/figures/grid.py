@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vpaudit.figures.study import LABELS, Study
+from vpaudit.figures.study import LABELS, Study, number
 
 ROWS = (
     ("released", None, 0),
@@ -29,7 +29,7 @@ def draw(study: Study, style: dict):
     figure = plt.figure(figsize=size)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
     blocks = figure.subfigures(len(places), 1)
-    for number, (block, place) in enumerate(zip(np.atleast_1d(blocks), places)):
+    for count, (block, place) in enumerate(zip(np.atleast_1d(blocks), places)):
         panels = block.subplots(len(rows), columns, squeeze=False)
         for line, row in enumerate(rows):
             text = (
@@ -41,7 +41,7 @@ def draw(study: Study, style: dict):
                 _show(panels[line, column + 1], _tile(study, row, mu, place))
         panels[0, 0].set_title(f"target: {names[labels[place]]}")
         for column, mu in enumerate(study.mu):
-            epsilon = f"\nε = {number(study.epsilon(mu))}" if number == 0 else ""
+            epsilon = f"\nε = {number(study.epsilon(mu))}" if count == 0 else ""
             panels[0, column + 1].set_title(f"µ = {mu:g}{epsilon}")
     return figure, _numbers(study, ids[places], labels[places], names)
 

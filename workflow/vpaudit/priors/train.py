@@ -151,7 +151,7 @@ class Trainer:
     def average(self):
         """The network with averaged weights, free of what the average still holds of the initial ones.
 
-        After n steps the average is (1 - d) sum d^(n-k) w_k + d^n w_0; subtract the last term and rescale, as Adam does.
+        After n steps the average is (1 - d) sum d^(n-k) w_k + d^n w_0; the last term goes, the rest is rescaled.
         """
         share = self.settings.ema_decay**self.step
         network = copy.deepcopy(self.ema.module).eval().requires_grad_(False)
