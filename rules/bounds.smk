@@ -13,8 +13,12 @@ rule bounds:
         ),
     output:
         PATHS.table("bounds"),
+    log:
+        PATHS.log("bounds"),
     benchmark:
         PATHS.timing("bounds")
+    conda:
+        "../environment.yml"
     params:
         settings=settings("bounds"),
     shell:

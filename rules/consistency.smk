@@ -12,8 +12,12 @@ rule collect:
         code("stages/tables.py"),
     output:
         [PATHS.table(table) for table in ("metrics", "baselines", "consistency")],
+    log:
+        PATHS.log("collect"),
     benchmark:
         PATHS.timing("collect")
+    conda:
+        "../environment.yml"
     params:
         settings=settings("summary"),
     shell:
@@ -26,9 +30,13 @@ rule summary:
             PATHS.table(table)
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
-        code("summary.py", "consistency.py"),
+        code("summary.py", "stats.py"),
     output:
         PATHS.summary,
+    log:
+        PATHS.log("summary"),
+    conda:
+        "../environment.yml"
     params:
         settings=settings("summary"),
     shell:

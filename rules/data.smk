@@ -6,8 +6,12 @@ rule targets:
         code("data/read.py", "data/cards.yaml", "stages/images.py"),
     output:
         PATHS.targets,
+    log:
+        PATHS.log("targets"),
     benchmark:
         PATHS.timing("targets")
+    conda:
+        "../environment.yml"
     threads: 1
     params:
         settings=settings("data"),
@@ -18,17 +22,13 @@ rule targets:
 # All 70,000 Fashion-MNIST images, for training: public HTTPS, Hugging Face, Debian package or VPAUDIT_MIRROR.
 rule full_data:
     output:
-        expand(
-            "resources/data/full/fashion_mnist/{file}-ubyte.gz",
-            file=[
-                "train-images-idx3",
-                "train-labels-idx1",
-                "t10k-images-idx3",
-                "t10k-labels-idx1",
-            ],
-        ),
+        expand("resources/data/full/fashion_mnist/{name}-ubyte.gz", name=IDX),
+    log:
+        PATHS.log("full_data"),
+    conda:
+        "../environment.yml"
     shell:
-        "python -m vpaudit fetch fashion_mnist"
+        "python -m vpaudit --log {log} fetch fashion_mnist"
 
 
 rule stage_data:

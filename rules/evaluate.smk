@@ -7,8 +7,12 @@ rule baseline:
         code("metrics.py", "lpips_backbone.py", "stages/images.py"),
     output:
         PATHS.part("baselines", "unrelated"),
+    log:
+        PATHS.log("baseline"),
     benchmark:
         PATHS.timing("baseline")
+    conda:
+        "../environment.yml"
     threads: 1
     params:
         settings=settings("evaluate"),
@@ -25,8 +29,12 @@ rule evaluate:
         PATHS.part("metrics", "{mu}"),
         PATHS.part("baselines", "{mu}"),
         PATHS.part("consistency", "{mu}"),
+    log:
+        PATHS.log("evaluate-{mu}"),
     benchmark:
         PATHS.timing("evaluate-{mu}")
+    conda:
+        "../environment.yml"
     threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
     params:
         settings=settings("evaluate"),

@@ -3,10 +3,6 @@
 # `make prior` trains anew into results/embedded/prior, `make ship-prior` puts the result into resources/.
 
 
-def training_images(wildcards):
-    return rules.full_data.output if STUDY.data.name == "fashion_mnist" else []
-
-
 rule train_prior:
     input:
         training_images,
@@ -22,6 +18,10 @@ rule train_prior:
         PATHS.trained_prior / "scheduler/scheduler_config.json",
         PATHS.trained_prior / "transformer/config.json",
         PATHS.trained_prior / "transformer/diffusion_pytorch_model.safetensors",
+    log:
+        PATHS.log("prior"),
+    conda:
+        "../environment.yml"
     threads: workflow.cores
     params:
         settings=settings("prior"),
@@ -36,5 +36,9 @@ rule fit_gaussian:
     output:
         PATHS.results / "gaussian/card.json",
         PATHS.results / "gaussian/gaussian.safetensors",
+    log:
+        PATHS.log("fit_gaussian"),
+    conda:
+        "../environment.yml"
     shell:
-        f"python -m vpaudit fit-gaussian {STUDY.data.name} --out {PATHS.results / 'gaussian'}"
+        f"python -m vpaudit --log {{log}} fit-gaussian {STUDY.data.name} --out {PATHS.results / 'gaussian'}"

@@ -7,8 +7,12 @@ rule privatize:
         code("mechanism.py", "rng.py", "ranges.py", "stages/images.py"),
     output:
         PATHS.observation("{mu}"),
+    log:
+        PATHS.log("privatize-{mu}"),
     benchmark:
         PATHS.timing("privatize-{mu}")
+    conda:
+        "../environment.yml"
     threads: 1
     params:
         settings=settings("privatize"),

@@ -23,8 +23,12 @@ rule reconstruct:
         ),
     output:
         PATHS.reconstruction("{mu}"),
+    log:
+        PATHS.log("reconstruct-{mu}"),
     benchmark:
         PATHS.timing("reconstruct-{mu}")
+    conda:
+        "../environment.yml"
     threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
     resources:
         gpu=1,

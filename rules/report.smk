@@ -12,6 +12,10 @@ rule report:
         code("report/__init__.py", "report/template.html", "report/style.css"),
     output:
         PATHS.report,
+    log:
+        PATHS.log("report"),
+    conda:
+        "../environment.yml"
     params:
         settings=settings("report"),
     shell:

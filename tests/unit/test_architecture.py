@@ -1,6 +1,7 @@
 """The two lines of design section 2: the attack never sees targets or metrics, plotting never imports torch."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,24 @@ def test_environment_files_carry_the_same_pins(root):
         requirement = Requirement(text)
         assert requirement.name in pins, f"{requirement.name} is not in the lock"
         assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), text
+
+
+def test_workflow_is_formatted_and_linted(root):
+    """snakefmt and `snakemake --lint` have nothing to say."""
+    tools = Path(sys.executable).parent
+    files = ["Snakefile", *map(str, sorted((root / "rules").glob("*.smk")))]
+    done = subprocess.run([tools / "snakefmt", "--check", *files], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [tools / "snakemake", "--lint"], cwd=root, capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Lints for" not in done.stdout + done.stderr
+
+
+def test_python_is_formatted_and_linted(root):
+    ruff = Path(sys.executable).parent / "ruff"
+    for arguments in (["check", "."], ["format", "--check", "."]):
+        done = subprocess.run([ruff, *arguments], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout

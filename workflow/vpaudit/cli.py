@@ -5,8 +5,11 @@ Exit codes: 0 done; 1 a bug (traceback); 2 something the user can mend (message 
 """
 
 import argparse
+import datetime
 import os
 import sys
+import time
+import traceback
 
 from vpaudit import __version__
 from vpaudit.errors import VpauditError
@@ -31,21 +34,37 @@ STAGE_HELP = {
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = parser().parse_args(argv)
+    started = time.monotonic()
+    code, text = 0, ""
     try:
         arguments.run(arguments)
     except VpauditError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        code, text = 2, f"error: {error}"
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+        code, text = 130, "interrupted; the same command goes on from here"
+    except BaseException:
+        _log(arguments, started, traceback.format_exc())
+        raise
+    _log(arguments, started, text or "done")
+    if text:
+        print(text, file=sys.stderr)
+    return code
+
+
+def _log(arguments, started: float, text: str) -> None:
+    """Append how a command ended to --log; progress stays on the terminal."""
+    if arguments.log:
+        os.makedirs(os.path.dirname(arguments.log) or ".", exist_ok=True)
+        with open(arguments.log, "a", encoding="utf-8") as file:
+            now = datetime.datetime.now().isoformat(timespec="seconds")
+            file.write(f"{now} {' '.join(sys.argv[1:])} ({time.monotonic() - started:.1f} s): {text}\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(prog="vpaudit", description="See what a differential-privacy budget leaves visible.")
     top.add_argument("--version", action="version", version=f"vpaudit {__version__}")
+    top.add_argument("--log", metavar="FILE", help="append to FILE how the command ended")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name in IMAGE_STAGES + TABLE_STAGES:
         command = commands.add_parser(name, help=f"stage: {STAGE_HELP[name]}", description=STAGE_HELP[name])

@@ -49,6 +49,10 @@ class Layout:
         """Snakemake's benchmark file of a job."""
         return self.results / "timings" / f"{stage}.tsv"
 
+    def log(self, job: str) -> Path:
+        """What a job said of itself: when it ran, how it ended, and why it failed."""
+        return Path("logs") / self.results.name / f"{job}.log"
+
     def figure(self, name: str, kind: str) -> Path:
         return self.figures / f"{name}.{kind}"
 

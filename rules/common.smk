@@ -1,0 +1,65 @@
+# Helpers only: the checked configuration, paths, and what the rules share.
+import sys
+from pathlib import Path
+
+from vpaudit import config as configuration, figures
+from vpaudit.config import stage_settings
+from vpaudit.errors import VpauditError
+from vpaudit.layout import Layout
+
+try:
+    STUDY = configuration.resolve(
+        config, "the configuration (config/config.yaml and --configfile, --config)"
+    )
+except VpauditError as error:
+    sys.exit(f"error: {error}")
+
+PATHS = Layout(STUDY)
+configuration.save(STUDY, PATHS.config)
+PACKAGE = Path("workflow/vpaudit")
+
+
+def code(*names):
+    """Library modules as inputs; an edit of one runs its rules again, a mere touch does not."""
+    return [str(PACKAGE / name) for name in names]
+
+
+def settings(stage):
+    """The part of the configuration a rule depends on."""
+    return lambda wildcards: stage_settings(STUDY, stage)
+
+
+def stage(name, options=""):
+    """The command of a stage."""
+    return f"python -m vpaudit --log {{log}} {name} --config {PATHS.config} {options}"
+
+
+IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+
+
+def training_images(wildcards):
+    """Files of the full data set, for training; digits come with scikit-learn."""
+    return (
+        [f"resources/data/full/fashion_mnist/{name}-ubyte.gz" for name in IDX]
+        if STUDY.data.name == "fashion_mnist"
+        else []
+    )
+
+
+def figure_inputs(wildcards):
+    """Tables, the figure's own module, and for the image grid the arrays."""
+    tables = [
+        PATHS.table(table)
+        for table in ("metrics", "baselines", "consistency", "bounds")
+    ]
+    arrays = [
+        PATHS.targets,
+        *(
+            f(mu)
+            for mu in STUDY.mu_names
+            for f in (PATHS.observation, PATHS.reconstruction)
+        ),
+    ]
+    source = figures.FIGURES[wildcards.figure].__module__.removeprefix("vpaudit.")
+    own = code(source.replace(".", "/") + ".py")
+    return tables + own + (arrays if wildcards.figure == "reconstructions" else [])
