@@ -61,5 +61,5 @@ def figure_inputs(wildcards):
         ),
     ]
     source = figures.FIGURES[wildcards.figure].__module__.removeprefix("vpaudit.")
-    own = code(source.replace(".", "/") + ".py")
+    own = code(Path(*source.split(".")).with_suffix(".py"))
     return tables + own + (arrays if wildcards.figure == "reconstructions" else [])

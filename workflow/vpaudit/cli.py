@@ -85,6 +85,10 @@ def parser() -> argparse.ArgumentParser:
     gauss.add_argument("name", help="data set card, e.g. fashion_mnist")
     gauss.add_argument("--out", required=True, help="folder to write")
     gauss.set_defaults(run=_fit_gaussian)
+    claims = commands.add_parser("claim-docs", help="write README's table of claims and docs/replication.md")
+    claims.add_argument("--summary", default="results/embedded/summary.json", help="(default: %(default)s)")
+    claims.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
+    claims.set_defaults(run=_claim_docs)
     closing = commands.add_parser("closing", help="print what a finished study found")
     closing.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
     closing.set_defaults(run=_closing)
@@ -133,6 +137,12 @@ def _config_docs(arguments) -> None:
     from vpaudit import config_docs
 
     config_docs.write(check=arguments.check)
+
+
+def _claim_docs(arguments) -> None:
+    from vpaudit import claim_docs
+
+    claim_docs.write(arguments.summary, arguments.check)
 
 
 def _fetch(arguments) -> None:
