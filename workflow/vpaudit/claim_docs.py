@@ -33,7 +33,7 @@ def _provenance(summary: dict) -> str:
     prior = summary["prior"]
     lines = [
         f"{summary['images']} test images, µ = {', '.join(f'{m:g}' for m in summary['mu'])}, seed {summary['seed']}; "
-        f"prior with {prior['parameters'] / 1e6:.1f} M weights, {prior['passes']:g} passes over 60,000 training images. "
+        f"prior with {prior['parameters'] / 1e6:.1f} M weights, {prior['passes']:g} passes over its training images. "
         f"{summary['headline']}"
     ]
     return "\n\n".join(lines + [f"**{note}**" for note in summary["notes"]])
