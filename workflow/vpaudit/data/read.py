@@ -104,8 +104,10 @@ def load_folder(folder: str | Path) -> ImageSet:
 def _read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.array(image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
+            if image.mode.startswith(("I", "F")):  # Pillow would saturate them to white
+                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+            return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise VpauditError(f"{path} is not a readable image: {error}", "remove or replace it") from error
 
 
