@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-PARTS = ("Snakefile", "rules", "workflow", "config", "profiles", "resources")
+PARTS = ("Snakefile", "rules", "workflow", "config", "profiles", "resources", "environment.yml")
 
 
 def environment(copy: Path) -> dict[str, str]:

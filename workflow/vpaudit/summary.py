@@ -137,7 +137,7 @@ def below_rero(tables: Tables) -> list[Claim]:
         sign = 1 if LOWER_IS_BETTER[metric] else -1
         margin = sign * (grid - tables.bound("rero", metric))  # > 0: the attack is worse than the bound allows
         value, low, high = stats.bootstrap(margin)
-        worst = int(np.argmin(value))
+        worst = int(np.argmin(low))
         claims.append(
             Claim(
                 f"below_rero_{metric}",
@@ -146,7 +146,7 @@ def below_rero(tables: Tables) -> list[Claim]:
                 f"smallest margin to the (0, gamma)-ReRo adversary among {tables.config.bounds.candidates} candidates, "
                 f"at mu = {tables.mu[worst]:g}",
                 value[worst], low[worst], high[worst], len(grid),
-                "confirmed" if (low > 0).all() else "not confirmed",
+                "confirmed" if (low > 0).all() else "not confirmed" if (high < 0).any() else "inconclusive",
                 "ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
                 "probability gamma and an unrelated image otherwise (docs/assumptions.md). On MSE a blend of images "
                 "beats a wrong pick, so at small mu the comparison is with a poor opponent.",

@@ -1,6 +1,7 @@
-"""The study's figures, drawn from tables alone. Torch is never imported here.
+"""The study's figures, drawn from files under results/<study>/ alone. Torch is never imported here.
 
-Each figure is a function (Study, style) -> (matplotlib figure, the numbers in it); `render` writes PDF, PNG and CSV.
+Each figure is a function (results folder, style) -> (matplotlib figure, the numbers in it); `render` writes PDF, PNG
+and CSV.
 """
 
 from pathlib import Path
@@ -12,8 +13,8 @@ import matplotlib.pyplot as plt
 
 from vpaudit import io
 from vpaudit.errors import VpauditError
-from vpaudit.figures import agreement, curves, grid, ladder, style
-from vpaudit.figures.study import Study
+from vpaudit.figures import agreement, curves, grid, ladder
+from vpaudit.figures import style as styles
 
 FIGURES = {
     "reconstructions": grid.draw,
@@ -21,19 +22,26 @@ FIGURES = {
     "consistency": agreement.draw,
     "prior_ladder": ladder.draw,
 }
-NAMES = tuple(FIGURES)
+NAMES = FIGURES  # iterating gives the names
 
 
-def render(name: str, results: Path, out: Path, style_name: str = "default") -> None:
-    """Write out/<name>.pdf, .png and .csv; the same tables give the same bytes."""
+def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
+    """Write out/<name>.pdf, .png and .csv; the same tables give the same bytes.
+
+    Args:
+        results: results/<study>/.
+        style: a name or YAML file known to `vpaudit.figures.style`, or a dict of changes to its default.
+    """
     if name not in FIGURES:
         raise VpauditError(f"no figure {name!r}", f"known: {', '.join(NAMES)}")
-    look = style.get(style_name)
-    with plt.rc_context(style.rc(look)):
-        figure, table = FIGURES[name](Study(Path(results)), look)
-        for kind, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {"Software": None})):
-            with io.atomic(Path(out) / f"{name}.{kind}") as temporary:
-                figure.savefig(temporary, format=kind, metadata=metadata)
-        plt.close(figure)
+    look = styles.get(style)
+    with plt.rc_context(styles.rc(look)):
+        figure, table = FIGURES[name](Path(results), look)
+        try:
+            for kind, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {"Software": None})):
+                with io.atomic(Path(out) / f"{name}.{kind}") as temporary:
+                    figure.savefig(temporary, format=kind, metadata=metadata)
+        finally:
+            plt.close(figure)
     with io.atomic(Path(out) / f"{name}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

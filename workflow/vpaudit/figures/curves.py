@@ -4,8 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from vpaudit.figures import style as styles
 from vpaudit.figures.study import LABELS, METRICS, Study, epsilon_axis, mu_axis
 
+PANELS = ("mse", "ncc", "ssim", "lpips_vgg_64")
 ATTACKS = (
     ("none", "raw"),
     ("gaussian", "wiener"),
@@ -16,68 +18,89 @@ ATTACKS = (
 MARKERS = {"raw": "x", "wiener": "^", "posterior_mean": "s", "ddim": "o", "ddpm": "D"}
 
 
-def draw(study: Study, style: dict):
-    """One panel a metric; legend below all."""
-    figure, panels = plt.subplots(
-        1, len(study.measured), figsize=(style["width"], 0.47 * style["width"]), squeeze=False
+def draw(results, style: dict):
+    """Four panels, one a metric; legend below all. A metric that could not be computed says so in its place."""
+    study = Study(results)
+    there = set(study.metrics["metric"])
+    figure, panels = plt.subplots(2, 2, figsize=styles.size(style, 0.9))
+    tables = []
+    for axes, metric in zip(panels.flat, PANELS):
+        if metric in there:
+            tables.append(_panel(axes, study, metric, style["colours"]))
+        else:
+            axes.axis("off")
+            axes.text(0.5, 0.5, f"{METRICS[metric][0]}:\nnot computed in this run", ha="center", va="center")
+    entries = {}
+    for axes in panels.flat:
+        entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False, handlelength=2.6
     )
-    tables = [_panel(axes, study, metric, style["colours"]) for axes, metric in zip(panels[0], study.measured)]
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure, pd.concat(tables, ignore_index=True)
 
 
 def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
-    rows = [_attack(axes, study, *pair, metric, colours) for pair in ATTACKS]
-    rows += _bounds(axes, study, metric, colours)
-    value, low, high = study.unrelated(metric)
-    axes.axhline(value, color=colours["unrelated"], linewidth=0.8, linestyle=":", label="unrelated test images")
-    others = study.unrelated_curve("ddim", metric)
-    axes.plot(
-        others["mu"], others["value"], color=colours["unrelated"], linewidth=0.8, linestyle=(0, (1, 3)),
-        label="DDIM output vs other targets",
-    )  # fmt: skip
-    rows.append(pd.DataFrame({"curve": ["unrelated test images"], "value": [value], "low": [low], "high": [high]}))
-    rows.append(others.assign(curve="ddim output vs other targets"))
-    mu_axis(axes, study)
-    epsilon_axis(axes, study)
+    curves = [_attack(axes, study, *pair, metric, colours) for pair in ATTACKS]
+    attacks = pd.concat(curves)
+    baselines = [_unrelated(axes, study, metric, colours)]
     label, higher = METRICS[metric]
-    axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer)")
     if metric == "mse":
         axes.set_yscale("log")
-        axes.set_ylim(2e-3, 4)
+        low, high = 0.6 * attacks["low"].min(), 2 * max(attacks["high"].max(), baselines[0]["high"].max())
     else:
-        axes.set_ylim(*((-0.08, 1.02) if higher else (-0.02, 1.0)))
-    return pd.concat(rows, ignore_index=True).assign(metric=metric)
+        values = pd.concat([attacks, *baselines])
+        low, high = min(0.0, values["low"].min()) - 0.03, max(1.0 if higher else 0.0, values["high"].max()) + 0.03
+    bounds = _bounds(axes, study, metric, colours, low)
+    axes.set_ylim(low, high)
+    mu_axis(axes, study)
+    epsilon_axis(axes, study, 2)
+    axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer to target)")
+    return pd.concat([*curves, *bounds, *baselines], ignore_index=True).assign(metric=metric)
 
 
 def _attack(axes, study: Study, prior: str, attack: str, metric: str, colours: dict) -> pd.DataFrame:
     curve = study.curve(prior, attack, metric)
     if len(curve):
+        colour = colours[attack]
         axes.plot(
-            curve["mu"], curve["value"], color=colours[attack], marker=MARKERS[attack], markersize=3,
-            label=LABELS[attack],
+            curve["mu"], curve["value"], color=colour, marker=MARKERS[attack], markersize=3.2, label=LABELS[attack],
+            zorder=4,
         )  # fmt: skip
-        axes.fill_between(
-            curve["mu"], curve["low"].astype(float), curve["high"].astype(float), color=colours[attack],
-            alpha=0.25, linewidth=0,
-        )  # fmt: skip
+        axes.fill_between(curve["mu"], curve["low"], curve["high"], color=colour, alpha=0.25, linewidth=0, zorder=3)
     return curve.assign(curve=f"{prior}.{attack}")
 
 
-def _bounds(axes, study: Study, metric: str, colours: dict) -> list[pd.DataFrame]:
+def _unrelated(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
+    """Both forms of the baseline: test images against each other, and outputs against the targets of others."""
+    colour, (value, low, high) = colours["unrelated"], study.unrelated(metric)
+    axes.axhspan(low, high, color=colour, alpha=0.1, linewidth=0)
+    axes.axhline(value, color=colour, linewidth=0.9, linestyle=":", label="unrelated test images")
+    others = study.unrelated_curve("ddim", metric)
+    axes.plot(
+        others["mu"], others["value"], color=colour, linewidth=0.9, linestyle=(0, (6, 2, 1, 2, 1, 2)),
+        label="DDIM output, other targets",
+    )  # fmt: skip
+    axes.fill_between(others["mu"], others["low"], others["high"], color=colour, alpha=0.1, linewidth=0)
+    line = pd.DataFrame({"curve": ["unrelated test images"], "value": [value], "low": [low], "high": [high]})
+    return pd.concat([line, others.assign(curve="ddim output against other targets")], ignore_index=True)
+
+
+def _bounds(axes, study: Study, metric: str, colours: dict, floor: float) -> list[pd.DataFrame]:
+    """The two bounds, and where both exist the corridor between them."""
     lower, upper = study.bound("rero", metric), study.bound("uninformed", metric)
+    floor = floor / 10 if metric == "mse" else -np.inf  # a zero cannot be drawn on a logarithmic axis
     for rows, name, text, dash in (
-        (upper, "uninformed", "uninformed bound", "--"),
-        (lower, "rero", "(0, γ)-ReRo, best identifier", "-."),
+        (upper, "uninformed", "uninformed adversary", "--"),
+        (lower, "rero", f"ReRo, 1 of {study.candidates:,} candidates", "-."),
     ):
         if len(rows):
-            values = np.maximum(rows["value"], 1e-6) if metric == "mse" else rows["value"]
-            axes.plot(rows["mu"], values, color=colours[name], linestyle=dash, linewidth=1, label=text)
+            axes.plot(
+                rows["mu"], rows["value"].clip(lower=floor), color=colours[name], linestyle=dash, label=text, zorder=2
+            )
     if len(lower) and len(upper):
         axes.fill_between(
-            lower["mu"], np.maximum(lower["value"], 1e-6), upper["value"], color="#bbbbbb", alpha=0.18, linewidth=0
-        )
-    return [
-        rows[["mu", "value", "low", "high"]].assign(curve=n) for rows, n in ((lower, "rero"), (upper, "uninformed"))
-    ]
+            lower["mu"], lower["value"].clip(lower=floor), upper["value"], color=colours["corridor"], alpha=0.28,
+            linewidth=0, label="between the bounds", zorder=1,
+        )  # fmt: skip
+    columns = ["mu", "value", "low", "high"]
+    return [rows[columns].assign(curve=n) for rows, n in ((lower, "rero"), (upper, "uninformed")) if len(rows)]

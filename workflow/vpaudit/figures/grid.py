@@ -4,9 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vpaudit.figures.study import LABELS, Study, number
+from vpaudit.figures.study import LABELS, Study, number, power
 
-ROWS = (
+ROWS = (  # array, attack, draw
     ("released", None, 0),
     ("gaussian.wiener", "wiener", 0),
     ("unconditional.posterior_mean", "posterior_mean", 0),
@@ -15,54 +15,87 @@ ROWS = (
     ("unconditional.ddpm", "ddpm", 1),
 )
 TARGETS = 3
+GAP = 0.04  # between tiles, as a share of a tile
 
 
-def draw(study: Study, style: dict):
-    """A block of rows a target; the first column is the target, the others are mu. Grey values are never stretched."""
+def draw(results, style: dict):
+    """A block of rows a target, columns over mu. Grey values are never stretched: black is -1, white is 1.
+
+    All tiles lie in one pair of axes measured in inches, which places them exactly and draws fast.
+    """
+    study = Study(results)
     with study.arrays("targets") as file:
         images, labels, ids, names = (file[k] for k in ("images", "labels", "ids", "class_names"))
-    places = _spread(labels)
-    rows = [row for row in ROWS if row[0] == "released" or _has(study, row)]
-    columns = len(study.mu) + 1
-    side = min(0.11 * style["width"], style["width"] / (columns + 1.8))
-    size = (side * (columns + 1.8), side * (len(places) * (len(rows) + 0.45) + 0.6))
-    figure = plt.figure(figsize=size)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-    blocks = figure.subfigures(len(places), 1)
-    for count, (block, place) in enumerate(zip(np.atleast_1d(blocks), places)):
-        panels = block.subplots(len(rows), columns, squeeze=False)
-        for line, row in enumerate(rows):
-            text = (
-                "released, y/λ" if row[1] is None else LABELS[row[1]] + (f" {row[2] + 1}" if row[1] == "ddpm" else "")
-            )
-            _show(panels[line, 0], _signed(images[place]) if line == 0 else None)
-            panels[line, 0].set_ylabel(text, rotation=0, ha="right", va="center", labelpad=4)
-            for column, mu in enumerate(study.mu):
-                _show(panels[line, column + 1], _tile(study, row, mu, place))
-        panels[0, 0].set_title(f"target: {names[labels[place]]}")
-        for column, mu in enumerate(study.mu):
-            epsilon = f"\nε = {number(study.epsilon(mu))}" if count == 0 else ""
-            panels[0, column + 1].set_title(f"µ = {mu:g}{epsilon}")
+    rows, columns = _rows(study), len(study.mu)
+    line = style["font_size"] / 72 * 1.35
+    texts, head, block_gap = 11.5 * line * 0.62, 3.2 * line, 0.6 * line
+    across = (style["width"] - texts - 2.5 * line) / (columns + 2 + GAP)
+    for count in range(TARGETS, 0, -1):  # fewer targets where the page is low: the numbers over the tiles need room
+        places = spread(labels, count)
+        down = (style["height"] - head - len(places) * block_gap) / (len(places) * len(rows))
+        side = min(across, down)
+        if side >= 2.6 * line:
+            break
+    left = 2 * side + texts  # the target is twice as large, then the rows' names, then the tiles
+    width = left + columns * side + 0.3 * line
+    height = head + len(places) * (len(rows) * side + block_gap)
+    figure = plt.figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set(xticks=[], yticks=[])
+    axes.axis("off")
+    _head(axes, study, left, side, line)
+    for block, place in enumerate(places):
+        top = head + block * (len(rows) * side + block_gap)
+        _tile(axes, _signed(images[place]), 0.3 * line, top, 2 * side - 0.3 * line)
+        axes.text(side, top + 2 * side + 0.2 * line, f"target:\n{names[labels[place]]}", ha="center", va="top")
+        for i, row in enumerate(rows):
+            axes.text(left - 0.5 * line, top + (i + 0.5) * side, _name(row), ha="right", va="center")
+    for column, mu in enumerate(study.mu):
+        for i, tiles in enumerate(_column(study, rows, mu, places)):
+            for block, tile in enumerate(tiles):
+                top = head + block * (len(rows) * side + block_gap) + i * side
+                _tile(axes, tile, left + column * side, top, side * (1 - GAP))
     return figure, _numbers(study, ids[places], labels[places], names)
 
 
-def _spread(labels: np.ndarray) -> list[int]:
-    """Places of a few targets of different classes: the first bag-like, shoe-like and top-like labels that occur."""
-    wanted = [c for c in (9, 0, 8, *range(10)) if (labels == c).any()]
-    return [int(np.flatnonzero(labels == c)[0]) for c in list(dict.fromkeys(wanted))[:TARGETS]]
+def spread(labels: np.ndarray, count: int = TARGETS) -> list[int]:
+    """Places of a few targets: the first of each of some unlike classes (shoe, top, bag where there are ten)."""
+    wanted = [c for c in dict.fromkeys((9, 0, 8, *np.unique(labels).tolist())) if (labels == c).any()]
+    return [int(np.flatnonzero(labels == c)[0]) for c in wanted[:count]]
 
 
-def _has(study: Study, row) -> bool:
+def _rows(study: Study) -> list[tuple]:
     with study.arrays("reconstructions", study.mu[0]) as file:
-        return row[0] in file.files and len(file[row[0]]) > row[2]
+        draws = {name: len(file[name]) for name in {row[0] for row in ROWS} & set(file.files)}
+    return [row for row in ROWS if row[1] is None or row[2] < draws.get(row[0], 0)]
 
 
-def _tile(study: Study, row, mu: float, place: int) -> np.ndarray:
+def _name(row: tuple) -> str:
     if row[1] is None:
-        with study.arrays("observations", mu) as file:
-            return file["y"][place] / file["lam"][place]
-    with study.arrays("reconstructions", mu) as file:
-        return file[row[0]][row[2], place]
+        return "released"
+    return f"{LABELS[row[1]]} {row[2] + 1}" if row[1] == "ddpm" else LABELS[row[1]]
+
+
+def _head(axes, study: Study, left: float, side: float, line: float) -> None:
+    """mu and, below it, epsilon over each column."""
+    for y, name in ((0.9, "µ = C/σ"), (2.1, f"ε at δ = {power(study.config['mechanism']['delta'])}")):
+        axes.text(left - 0.5 * line, y * line, name, ha="right", va="center")
+    for column, mu in enumerate(study.mu):
+        x = left + (column + 0.5 * (1 - GAP)) * side
+        axes.text(x, 0.9 * line, f"{mu:g}", ha="center", va="center", weight="bold")
+        axes.text(x, 2.1 * line, number(study.epsilon(mu)), ha="center", va="center")
+
+
+def _column(study: Study, rows: list[tuple], mu: float, places: list[int]):
+    """For each row the tiles of the targets at this mu."""
+    with study.arrays("observations", mu) as seen, study.arrays("reconstructions", mu) as made:
+        for name, attack, number_ in rows:
+            if attack is None:
+                yield [y / lam for y, lam in zip(seen["y"][places], seen["lam"][places])]
+            else:
+                yield made[name][number_, places]
 
 
 def _signed(image: np.ndarray) -> np.ndarray:
@@ -70,24 +103,18 @@ def _signed(image: np.ndarray) -> np.ndarray:
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
 
 
-def _show(axes, image: np.ndarray | None) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if image is not None:
-        shown = np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1)
-        axes.imshow(shown.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+def _tile(axes, image: np.ndarray, x: float, y: float, side: float) -> None:
+    shown = np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1).squeeze()
+    axes.imshow(
+        shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=(x, x + side, y + side, y), aspect="auto"
+    )
 
 
 def _numbers(study: Study, ids, labels, names) -> pd.DataFrame:
     """The metrics of every tile."""
-    shown = {(r[0], r[2]) for r in ROWS if r[1]}
-    t = study.metrics[study.metrics["image"].isin(ids)].copy()
-    key = list(zip(t["prior"] + "." + t["attack"], t["draw"]))
-    t = t[[k in shown for k in key]]
-    classes = dict(zip(ids.tolist(), names[labels]))
-    return t.assign(target=t["image"].map(classes))[
-        ["image", "target", "prior", "attack", "draw", "mu", "metric", "value"]
-    ]
+    shown = {(r[0], r[2]) for r in ROWS if r[1]} | {("none.raw", 0)}
+    t = study.metrics[study.metrics["image"].isin(ids)]
+    keep = [key in shown for key in zip(t["prior"] + "." + t["attack"], t["draw"])]
+    classes = dict(zip(ids.tolist(), names[labels].tolist()))
+    t = t[keep].assign(target=lambda rows: rows["image"].map(classes))
+    return t[["image", "target", "prior", "attack", "draw", "mu", "metric", "value"]]

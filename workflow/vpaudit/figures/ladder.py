@@ -1,46 +1,71 @@
 """How much the prior decides: the same observations read with better and worse knowledge of what images look like."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from vpaudit.figures import style as styles
 from vpaudit.figures.study import LABELS, METRICS, Study, epsilon_axis, mu_axis
 
 LADDER = ("true_class", "unconditional", "wrong_class")
+OUTSIDE = (("gaussian", "wiener"), ("none", "raw"))  # no class, and no sampler either
+MARKERS = {"true_class": "v", "unconditional": None, "wrong_class": "o", "gaussian": "^", "none": "x"}
+TICKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100)
 
 
-def draw(study: Study, style: dict):
-    """One panel a metric: MSE relative to the unconditional prior, the others absolute."""
-    figure, panels = plt.subplots(
-        1, len(study.measured), figsize=(style["width"], 0.45 * style["width"]), squeeze=False
-    )
-    tables = [_panel(axes, study, metric, style["colours"]) for axes, metric in zip(panels[0], study.measured)]
+def draw(results, style: dict):
+    """A row an attack, a column a metric: the loss relative to the prior that knows no class.
+
+    The priors differ by less than the images do, so a ratio over the same images is what shows a difference.
+    """
+    study = Study(results)
+    attacks = ["posterior_mean"]
+    if any(len(study.grid(p, "ddim", "mse")) for p in ("true_class", "wrong_class")):
+        attacks.append("ddim")
+    shape, height = (len(attacks), len(study.measured)), 0.1 + 0.38 * len(attacks)
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, height), squeeze=False, sharey="row")
+    tables = []
+    for row, attack in enumerate(attacks):
+        for axes, metric in zip(panels[row], study.measured):
+            tables.append(_panel(axes, study, attack, metric, style["colours"], row == 0, row == len(attacks) - 1))
+        panels[row, 0].set_ylabel(f"{LABELS[attack]}:\nerror relative to no class known")
+        _ratio_axis(panels[row, 0], [t for t in tables if (t["reference"] == f"unconditional.{attack}").all()])
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     return figure, pd.concat(tables, ignore_index=True)
 
 
-def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
-    base = study.curve("unconditional", "posterior_mean", metric)["value"].astype(float).to_numpy()
-    steps = [(p, "posterior_mean") for p in LADDER] + [("gaussian", "wiener"), ("none", "raw")]
-    tables = []
-    for prior, attack in steps:
-        curve = study.curve(prior, attack, metric)
-        if curve.empty:
+def _panel(axes, study: Study, attack: str, metric: str, colours: dict, top: bool, bottom: bool) -> pd.DataFrame:
+    base, tables = ("unconditional", attack), []
+    for pair in [(prior, attack) for prior in LADDER] + list(OUTSIDE):
+        ratio = study.ratio(pair, base, metric)
+        if ratio.empty:
             continue
-        scale = base if metric == "mse" else 1.0
-        value, low, high = (curve[k].astype(float) / scale for k in ("value", "low", "high"))
-        axes.plot(curve["mu"], value, color=colours[prior], marker="o", markersize=2.5, label=LABELS[prior])
-        axes.fill_between(curve["mu"], low, high, color=colours[prior], alpha=0.2, linewidth=0)
-        tables.append(curve.assign(prior=prior, attack=attack, relative=value, metric=metric))
-    mu_axis(axes, study)
-    epsilon_axis(axes, study)
-    label, higher = METRICS[metric]
-    if metric == "mse":
-        axes.set_yscale("log")
-        axes.set_ylabel("MSE relative to no class known")
-        ticks = [0.8, 1, 1.5, 2, 3, 5]
-        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
-        axes.minorticks_off()
-    else:
-        axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer)")
-    return pd.concat(tables, ignore_index=True)
+        colour = colours[pair[0]]
+        axes.plot(
+            ratio["mu"], ratio["value"], color=colour, marker=MARKERS[pair[0]], markersize=3.2, label=LABELS[pair[0]]
+        )
+        axes.fill_between(ratio["mu"], ratio["low"], ratio["high"], color=colour, alpha=0.22, linewidth=0)
+        absolute = study.curve(*pair, metric).rename(columns=lambda k: k if k in ("mu", "n") else f"metric_{k}")
+        tables.append(ratio.merge(absolute, on=["mu", "n"]).assign(prior=pair[0], attack=pair[1]))
+    mu_axis(axes, study, label=bottom)
+    if top:
+        epsilon_axis(axes, study, len(study.measured))
+        name, higher = METRICS[metric]
+        axes.set_title(f"1 − {name}" if higher else name, pad=8)
+    return pd.concat(tables, ignore_index=True).assign(metric=metric, reference=".".join(base))
+
+
+def _ratio_axis(axes, tables: list[pd.DataFrame]) -> None:
+    """Logarithmic, labelled with plain ratios that do not crowd."""
+    axes.set_yscale("log")
+    low, high = min(t["low"].min() for t in tables) / 1.06, max(t["high"].max() for t in tables) * 1.06
+    kept, gap = [1.0], 0.06 * np.log(high / low)
+    for tick in sorted(TICKS, key=lambda t: abs(np.log(t))):
+        if low <= tick <= high and all(abs(np.log(tick / other)) >= gap for other in kept):
+            kept.append(tick)
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator(sorted(kept)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,0 +1,275 @@
+"""Figures from an invented study: files, bytes, numbers, styles, what is missing, and no torch."""
+
+import subprocess
+import sys
+import time
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from fake_results import CANDIDATES, MU, write
+from PIL import Image
+
+from vpaudit import figures, stats
+from vpaudit.errors import VpauditError
+from vpaudit.figures import grid
+from vpaudit.figures import style as styles
+from vpaudit.figures.study import Study, _apart, number, power
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("results") / "invented")
+
+
+@pytest.fixture(scope="module")
+def drawn(results, tmp_path_factory):
+    out = tmp_path_factory.mktemp("figures")
+    for name in figures.NAMES:
+        start = time.monotonic()
+        figures.render(name, results, out)
+        assert time.monotonic() - start < 30, name  # 3 s alone; a loaded machine is slower
+    return out
+
+
+def csv(folder, name, **where):
+    table = pd.read_csv(folder / f"{name}.csv")
+    for key, value in where.items():
+        table = table[np.isclose(table[key], value) if key == "mu" else table[key] == value]
+    return table
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_three_files_and_nothing_else(drawn, name):
+    assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    pdf = (drawn / f"{name}.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"/CreationDate" not in pdf
+    assert len(csv(drawn, name)) > 10
+    assert sorted(p.stem for p in drawn.iterdir()) == sorted(3 * list(figures.NAMES))
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_same_files_same_bytes(results, drawn, tmp_path, name):
+    figures.render(name, results, tmp_path)
+    for kind in ("png", "pdf", "csv"):
+        assert (tmp_path / f"{name}.{kind}").read_bytes() == (drawn / f"{name}.{kind}").read_bytes()
+
+
+def test_curves_hold_means_of_draws_then_images(results, drawn):
+    table = pd.read_parquet(results / "metrics.parquet")
+    rows = table.query("prior == 'unconditional' and attack == 'ddpm' and metric == 'ssim' and mu == 5")
+    images = rows.groupby("image")["value"].mean()
+    got = csv(drawn, "metrics_vs_mu", curve="unconditional.ddpm", metric="ssim", mu=5).iloc[0]
+    assert got["value"] == pytest.approx(images.mean(), rel=1e-4)
+    assert got["n"] == len(images)
+    spread = 1.96 * images.std() / np.sqrt(len(images))
+    assert got["high"] - got["low"] == pytest.approx(2 * spread, rel=0.25)
+
+
+def test_curves_hold_bounds_and_both_baselines(results, drawn):
+    bounds = pd.read_parquet(results / "bounds.parquet")
+    for name in ("uninformed", "rero"):
+        for mu in MU:
+            want = bounds.query("bound == @name and metric == 'mse' and mu == @mu")["value"].item()
+            got = csv(drawn, "metrics_vs_mu", curve=name, metric="mse", mu=mu)["value"].item()
+            assert got == pytest.approx(want, rel=1e-4)
+    base = pd.read_parquet(results / "baselines.parquet").query("metric == 'mse'")
+    want = base.query("kind == 'test_vs_test'")["value"].mean()
+    assert csv(drawn, "metrics_vs_mu", curve="unrelated test images", metric="mse")["value"].item() == (
+        pytest.approx(want, rel=1e-4)
+    )
+    others = csv(drawn, "metrics_vs_mu", curve="ddim output against other targets", metric="mse")
+    assert len(others) == len(MU)
+    assert (others["low"] < others["value"]).all()
+
+
+def test_axes_carry_mu_epsilon_and_the_candidates(results):
+    look = styles.get("default")
+    with plt.rc_context(styles.rc(look)):
+        figure, _ = figures.NAMES["metrics_vs_mu"](results, look)
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        assert axes.get_yscale() == "log"
+        assert [t.get_text() for t in axes.get_xticklabels()] == [f"{mu:g}" for mu in MU]
+        top = axes.child_axes[0]
+        assert top.get_xlabel() == "ε at δ = 10⁻⁵"
+        labels = [t.get_text() for t in top.get_xticklabels()]
+        assert (labels[0], labels[-1]) == ("4.38", "5,430")
+        assert any(f"1 of {CANDIDATES} candidates" in t.get_text() for t in figure.legends[0].get_texts())
+        plt.close(figure)
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("look", ["default", "print", "slides"])
+def test_no_text_overlaps_or_leaves_the_page(results, name, look):
+    look = styles.get(look)
+    with plt.rc_context(styles.rc(look)):
+        figure, _ = figures.NAMES[name](results, look)
+        figure.canvas.draw()
+        page = figure.bbox
+        assert figure.get_figwidth() <= look["width"]
+        assert figure.get_figheight() <= look["height"]
+        texts = [t for t in figure.findobj(matplotlib.text.Text) if t.get_text().strip() and t.get_visible()]
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_window_extent().width > 0]
+        shown = [(text, box) for text, box in boxes if _drawn(figure, text, box)]
+        for text, box in shown:
+            assert box.x0 >= page.x0 - 1, text
+            assert box.x1 <= page.x1 + 1, text
+            assert box.y0 >= page.y0 - 1, text
+            assert box.y1 <= page.y1 + 1, text
+        for i, (text, box) in enumerate(shown):
+            for other, box2 in shown[i + 1 :]:
+                across = min(box.x1, box2.x1) - max(box.x0, box2.x0)
+                down = min(box.y1, box2.y1) - max(box.y0, box2.y0)
+                assert across <= 1 or down <= 1, (text, other)
+        plt.close(figure)
+
+
+def _drawn(figure, text, box) -> bool:
+    """Not a tick label beyond its axis, which matplotlib keeps but does not draw."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+                if tick.label1.get_text() == text and np.allclose(tick.label1.get_window_extent().bounds, box.bounds):
+                    return low <= tick.get_loc() <= high and tick.label1.get_visible()
+    return True
+
+
+def test_grid_shows_classes_and_never_stretches(results):
+    look = styles.get("default")
+    with plt.rc_context(styles.rc(look)):
+        figure, table = figures.NAMES["reconstructions"](results, look)
+    shown = figure.axes[0].images
+    assert len(shown) == 3 * (1 + len(grid.ROWS) * len(MU))
+    assert all(image.get_clim() == (0, 1) for image in shown)
+    assert table["target"].nunique() == 3
+    with np.load(results / "targets.npz") as file:
+        place = grid.spread(file["labels"])[0]
+        np.testing.assert_allclose(shown[0].get_array(), file["images"][place] / 255, atol=1e-6)
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    assert {"100", "5,430", "DDPM draw 2", "target:\nclass 9"} <= set(texts)
+    plt.close(figure)
+
+
+def test_colour_images_few_classes_one_mu(tmp_path):
+    results = write(tmp_path / "colour", mu=(5.0,), images=6, colour=True)
+    for name in figures.NAMES:
+        figures.render(name, results, tmp_path)
+    pixels = np.asarray(Image.open(tmp_path / "reconstructions.png").convert("RGB")).astype(int)
+    assert np.ptp(pixels, axis=2).max() > 50
+
+
+def test_grid_keeps_to_the_classes_that_occur():
+    assert grid.spread(np.array([4, 4, 2])) == [2, 0]
+
+
+def test_consistency_correlates_within_mu(results, drawn):
+    table = pd.read_parquet(results / "consistency.parquet").query("metric == 'mse' and mu == 10")
+    want = table["agreement"].corr(table["achieved"], method="spearman")
+    got = csv(drawn, "consistency", kind="rank correlation", metric="mse", mu=10).iloc[0]
+    assert got["value"] == pytest.approx(want, rel=1e-4)
+    assert got["low"] < got["value"] < got["high"]
+    assert len(csv(drawn, "consistency", kind="image", metric="mse", mu=10)) == got["n"]
+
+
+def test_ladder_compares_pairwise(results, drawn):
+    """The ratio's interval is that of the comparison on the same images, narrower than that of the mean."""
+    got = csv(drawn, "prior_ladder", prior="true_class", metric="mse", mu=10).iloc[0]
+    study = Study(results)
+    ours, base = (study.grid(p, "posterior_mean", "mse")[10.0] for p in ("true_class", "unconditional"))
+    assert got["value"] == pytest.approx(ours.mean() / base.mean(), rel=1e-4)
+    alone = stats.bootstrap(ours.to_numpy())
+    assert (got["high"] - got["low"]) / got["value"] < 0.6 * (alone[2] - alone[1]) / alone[0]
+    assert got["metric_value"] == pytest.approx(ours.mean(), rel=1e-4)
+    self = csv(drawn, "prior_ladder", prior="unconditional")
+    assert np.allclose(self[["value", "low", "high"]], 1)
+    ssim = csv(drawn, "prior_ladder", prior="true_class", metric="ssim", mu=10).iloc[0]
+    assert ssim["value"] < 1  # of 1 - SSIM, so below 1 is closer, as for the others
+
+
+def test_ladder_has_a_row_for_ddim_if_it_was_run(tmp_path):
+    results = write(tmp_path / "ladder", ladder_ddim=True, images=8)
+    figures.render("prior_ladder", results, tmp_path)
+    assert set(csv(tmp_path, "prior_ladder")["reference"]) == {"unconditional.posterior_mean", "unconditional.ddim"}
+
+
+def test_missing_lpips_is_left_out_and_named(tmp_path):
+    results = write(tmp_path / "no-lpips", lpips=False, images=8)
+    for name in figures.NAMES:
+        figures.render(name, results, tmp_path)
+        assert "lpips_vgg_64" not in set(csv(tmp_path, name)["metric"])
+    look = styles.get("default")
+    with plt.rc_context(styles.rc(look)):
+        figure, _ = figures.NAMES["metrics_vs_mu"](results, look)
+    assert "not computed in this run" in "".join(t.get_text() for t in figure.axes[3].texts)
+    plt.close(figure)
+
+
+def test_styles_by_name_file_and_dict(results, drawn, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("width: 3.4\ncolours: {ddim: '#000000'}\n")
+    seen = {(drawn / "prior_ladder.png").read_bytes()}
+    for style in ("slides", str(file), {"font_size": 9}):
+        figures.render("prior_ladder", results, tmp_path, style=style)
+        seen.add((tmp_path / "prior_ladder.png").read_bytes())
+    assert len(seen) == 4
+    assert (tmp_path / "prior_ladder.csv").read_bytes() == (drawn / "prior_ladder.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("style", "word"),
+    [("nice", "slides"), ({"widht": 3}, "widht"), ({"colours": {"dimm": "red"}}, "dimm"), ("bad.yaml", "bad.yaml")],
+)
+def test_a_bad_style_is_named_and_leaves_no_file(results, tmp_path, monkeypatch, style, word):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(VpauditError, match=word):
+        figures.render("prior_ladder", results, tmp_path / "out", style=style)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_figure_and_missing_table_are_named(tmp_path):
+    with pytest.raises(VpauditError, match="prior_ladder"):
+        figures.render("pie", tmp_path, tmp_path)
+    results = write(tmp_path / "r", images=4, mu=(1.0, 10.0))
+    (results / "bounds.parquet").unlink()
+    with pytest.raises(VpauditError, match=r"bounds\.parquet does not exist"):
+        figures.render("metrics_vs_mu", results, tmp_path / "out")
+
+
+def test_one_colour_an_attack_and_its_prior():
+    colours = styles.COLOURS
+    assert colours["gaussian"] == colours["wiener"]
+    assert colours["none"] == colours["raw"]
+    assert colours["unconditional"] == colours["posterior_mean"]
+    assert not {colours["true_class"], colours["wrong_class"]} & {colours[k] for k in ("ddim", "ddpm", "rero", "raw")}
+
+
+def test_numbers_are_written_for_people():
+    assert [number(v) for v in (9.997, 0.5124, 33.08, 1461.7, 0, -0.25)] == [
+        "10.0", "0.512", "33.1", "1,460", "0", "-0.250",
+    ]  # fmt: skip
+    assert [power(v) for v in (1e-5, 2e-5, 1e-6)] == ["10⁻⁵", "2e-05", "10⁻⁶"]
+
+
+def test_labels_keep_apart_and_name_both_ends():
+    assert _apart(list(MU), 0.225) == [1, 3, 10, 100]
+    assert _apart([5.0], 0.2) == [5]
+    assert _apart([1.0, 1.1], 0.2) == [1, 1.1]
+
+
+def test_torch_is_never_loaded_by_drawing(results, tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom vpaudit import figures, report\n"
+        "for name in figures.NAMES: figures.render(name, Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "report.build(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2]) / 'report.html')\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, results, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

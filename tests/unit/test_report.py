@@ -1,0 +1,207 @@
+"""The page from an invented study: stands alone, holds every claim, takes its numbers from the tables."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+import yaml
+from fake_results import MU, UNRELATED, write
+
+from vpaudit import figures, report
+from vpaudit.errors import VpauditError
+from vpaudit.figures.study import Study, number
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, text, headings; fails on a tag that is not closed."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.words, self.headings, self.open = [], [], [], []
+        self.feed(text)
+        assert not self.open
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if re.fullmatch(r"h\d", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def made(folder, **options):
+    results = write(folder / "results", **options)
+    for name in figures.NAMES:
+        figures.render(name, results, folder / "figures")
+    report.build(results, folder / "figures", folder / "report.html")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    return Page((study / "report.html").read_text(encoding="utf-8"))
+
+
+def test_nothing_is_loaded_from_elsewhere(study, page):
+    text = (study / "report.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 15e6
+    for attribute in ("src", "href", "srcset", "data", "action"):
+        for _, attributes in page.tags:
+            value = attributes.get(attribute)
+            assert (
+                value is None
+                or value.startswith(("#", "data:image/png;base64,"))
+                or value == ("https://arxiv.org/abs/2403.07588")
+            )
+    style = (study / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not page.all("script")
+
+
+def test_every_figure_with_alt_text_caption_n_interval_and_seed(page):
+    images = page.all("img")
+    assert len(images) == len(figures.NAMES)
+    assert all(len(image["alt"]) > 40 and int(image["width"]) > 300 for image in images)
+    captions = [c for c in re.findall(r"Figure \d\..*?seed \d+\.", page.text)]
+    assert len(captions) == len(figures.NAMES)
+    assert all("n = 30 images of discs" in c and "seed 7" in c for c in captions)
+    assert sum("95 % intervals by bootstrap" in c for c in captions) == 3
+
+
+def test_every_claim_with_value_interval_n_and_verdict(study, page):
+    claims = json.loads((study / "results" / "summary.json").read_text())["claims"]
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    for claim in claims:
+        assert claim["id"] in ids
+        assert report.pretty(claim["claim"]) in page.text
+        assert report.pretty(claim["measured"]) in page.text
+        assert claim["verdict"] in page.text
+    assert "−0.2 −0.3 to −0.1 30" in page.text
+    assert "<always>" in page.text  # escaped in the source, or the parser would have taken it for a tag
+    assert "mu" not in page.text.split()
+
+
+def test_headings_are_in_order_and_links_lead_somewhere(page):
+    assert page.headings[0] == 1
+    assert page.headings.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:]))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert all(a["href"][1:] in ids for a in page.all("a") if a["href"].startswith("#"))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_numbers_are_those_of_the_tables(study, page):
+    table = pd.read_parquet(study / "results" / "metrics.parquet")
+    others = pd.read_parquet(study / "results" / "baselines.parquet").query("kind == 'reconstruction_vs_other'")
+    for attack in ("posterior_mean", "ddim"):
+        pick = f"prior == 'unconditional' and attack == '{attack}' and metric == 'mse' and mu == 10"
+        rows, base = table.query(pick), others.query(pick)["value"].mean()
+        assert f"{100 * (1 - rows['value'].mean() / base):.0f} % (" in page.text
+        assert number(rows["value"].mean()) in page.text
+    for mu in MU:
+        assert f"{number(Study(study / 'results').epsilon(mu))}" in page.text
+
+
+def test_bland_output_is_no_success(study):
+    """Output that is as near to any image as to its own has a share of 0, however small its error."""
+    read = Study(study / "results")
+    pick = "prior == 'unconditional' and attack == 'ddim' and metric == 'mse'"
+    base = read.baselines.query(f"kind == 'reconstruction_vs_other' and {pick}").set_index(["image", "mu"])["value"]
+    rows = read.metrics.query(pick).copy()
+    for share in (0.0, 0.5):
+        rows["value"] = (1 - share) * base.loc[list(zip(rows["image"], rows["mu"]))].to_numpy()
+        read.metrics = rows
+        assert report._shares(read, "ddim")[["value", "low", "high"]].to_numpy() == pytest.approx(share)
+
+
+def test_plain_words_follow_the_numbers(study):
+    read = Study(study / "results")
+    summary = {"claims": []}
+    sentences = report.plain_words(read, summary)
+    assert sentences[0].startswith("At µ = 1 (ε = 4.38), the strongest noise tested,")
+    assert report.WORDS[-1] in sentences[-1]
+    steps = [next(i for i, words in enumerate(report.WORDS) if words in s) for s in sentences]
+    assert steps == sorted(set(steps))
+    worse = read.metrics.copy()
+    worse.loc[worse["metric"] == "mse", "value"] = UNRELATED["mse"]
+    read.metrics = worse
+    sentences = report.plain_words(read, summary)
+    assert len(sentences) == 1
+    assert report.WORDS[0] in sentences[0]
+
+
+def test_the_end_of_success_is_told_once_for_metrics_with_one_answer(study):
+    claim = {"value": 1.0, "low": 1.0, "high": 1.0, "measured": "the threshold lies below the grid"}
+    found = {"value": 2.5, "low": 2.0, "high": 3.0, "measured": "threshold at mu = 2.50"}
+    ids = {"mse": claim, "ssim": claim, "lpips_vgg_64": found}
+    claims = [{**c, "id": f"end_of_success_{m}_reconstruction_vs_other"} for m, c in ids.items()]
+    (sentence,) = report._end_of_success(Study(study / "results"), {"claims": claims})
+    assert sentence.endswith(
+        "By MSE and SSIM, the threshold lies below the grid; by LPIPS-VGG, threshold at µ = 2.50 (2 to 3)."
+    )
+
+
+def test_provenance_and_limits_are_told(page):
+    for text in (
+        "torch 2.14.1", "2 processor cores", "1,234,567 weights", "5,000 training examples seen", "reconstruct 61 s",
+        "seed: 7", "steps 16", "What was assumed about the attacker", "What was not tested", "DP-SGD",
+    ):  # fmt: skip
+        assert text in page.text, text
+
+
+def test_missing_lpips_says_so(tmp_path):
+    page = Page((made(tmp_path, lpips=False, images=8) / "report.html").read_text())
+    assert "Not measured in this run: LPIPS-VGG" in page.text
+    assert "LPIPS could not be computed: no VGG16 backbone was found" in page.text
+    assert "LPIPS-VGG: it could not be computed in this run." in page.text
+
+
+def test_unrecorded_values_and_private_folders(study, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(study / "results", results)
+    summary = json.loads((results / "summary.json").read_text())
+    summary["prior"] = {key: None for key in summary["prior"]}
+    summary["wall_time"] = {}
+    (results / "summary.json").write_text(json.dumps(summary))
+    config = yaml.safe_load((results / "config.yaml").read_text())
+    config["data"]["folder"] = "/home/someone/patients"
+    (results / "config.yaml").write_text(yaml.safe_dump(config))
+    report.build(results, study / "figures", tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text())
+    assert "not recorded weights" in page.text
+    assert "patients" not in page.text
+    assert "(not shown)" in page.text
+
+
+def test_same_files_same_page(study, tmp_path):
+    report.build(study / "results", study / "figures", tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == (study / "report.html").read_bytes()
+
+
+def test_a_missing_figure_is_named_and_leaves_no_page(study, tmp_path):
+    with pytest.raises(VpauditError, match=r"reconstructions\.png does not exist"):
+        report.build(study / "results", tmp_path, tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
