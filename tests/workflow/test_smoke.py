@@ -157,8 +157,9 @@ def test_killed_run_is_finished_by_the_same_command(study, tmp_path):
     shutil.rmtree(copy / "work" / "smoke" / "reconstruct")
     for folder in ("reconstructions", "parts"):
         shutil.rmtree(copy / "results" / "smoke" / folder)
-    for made in (copy / "results" / "smoke").glob("*.parquet"):
-        made.unlink()  # with these there, Snakemake would not miss what they were made from
+    shutil.rmtree(copy / "figures")
+    for made in (*(copy / "results" / "smoke").glob("*.parquet"), *(copy / "results" / "smoke").glob("*.[hj]*")):
+        made.unlink()  # with the ends there, Snakemake would not miss what they were made from
     command = [str(copy / "workflow" / "run.sh"), "--cores", "2", "--configfile", "config/smoke.yaml"]
     process = subprocess.Popen(
         command, cwd=copy, env=environment(copy), start_new_session=True,
