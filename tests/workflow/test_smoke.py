@@ -47,9 +47,9 @@ def snakemake(copy: Path, *arguments: str, configfile: str = "config/smoke.yaml"
     return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=1200)
 
 
-def planned(copy: Path, *arguments: str) -> dict[str, int]:
+def planned(copy: Path, *arguments: str, configfile: str = "config/smoke.yaml") -> dict[str, int]:
     """Jobs by rule that a run would make now."""
-    done = snakemake(copy, "--dry-run", *arguments)
+    done = snakemake(copy, "--dry-run", *arguments, configfile=configfile)
     assert done.returncode == 0, done.stderr
     jobs = {}
     lines = done.stdout.splitlines()
