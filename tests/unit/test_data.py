@@ -61,7 +61,7 @@ def test_training_reads_the_train_split_alone(monkeypatch, tmp_path):
         def __init__(self, images, labels, *rest):
             given["images"] = images
 
-        def resume(self):
+        def resume(self, adopt):
             return False
 
         def run(self, until):

@@ -106,6 +106,9 @@ def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
     if name == "reconstruct":
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     if name == "prior":
+        command.add_argument(
+            "--adopt", action="store_true", help="go on from a checkpoint of other settings; noted in card"
+        )
         command.add_argument("--until", type=int, help="stop at this step, keeping the checkpoint (default: the end)")
 
 
@@ -115,7 +118,11 @@ def _run_stage(arguments) -> None:
 
     config = configuration.load(arguments.config)
     layout = Layout(config)
-    extra = {key: getattr(arguments, key) for key in ("mu", "device", "name", "until") if getattr(arguments, key, None)}
+    extra = {
+        key: getattr(arguments, key)
+        for key in ("mu", "device", "name", "until", "adopt")
+        if getattr(arguments, key, None)
+    }
     if arguments.stage in TABLE_STAGES:
         from vpaudit.stages import tables as module
     else:

@@ -60,6 +60,7 @@ def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, ab
         "num_classes": prior.num_classes,
         "sigma_range": list(settings.sigma_range),
         "training": settings.model_dump(mode="json"),
+        "settings_changed": trainer.history,
         "steps": trainer.step,
         "steps_planned": settings.steps,
         "images_seen": seen,

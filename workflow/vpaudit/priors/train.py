@@ -105,7 +105,7 @@ class Trainer:
         self.network.requires_grad_(True)
         self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
         self.optimizers = make_optimizers(self.network, settings)
-        self.step, self.seconds, self.order_epoch = 0, 0.0, -1
+        self.step, self.seconds, self.history, self.order_epoch = 0, 0.0, [], -1
         self.forward = torch.compile(self.prior.__call__) if settings.compile else self.prior.__call__
 
     def batch(self) -> torch.Tensor:
@@ -169,6 +169,7 @@ class Trainer:
             "settings": self.settings.model_dump(mode="json"),
             "step": self.step,
             "seconds": self.seconds,
+            "history": self.history,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -176,24 +177,26 @@ class Trainer:
         with io.atomic(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
-    def resume(self) -> bool:
-        """Load the checkpoint if it was made with these settings; another run's checkpoint is refused."""
+    def resume(self, adopt: bool = False) -> bool:
+        """Load the checkpoint; one made with other settings is refused, or (adopt) taken over and noted in the card."""
         if not self.checkpoint.exists():
             return False
         state = torch.load(self.checkpoint, weights_only=True)
         free = ("checkpoint_seconds", "compile")
         ours, theirs = self.settings.model_dump(mode="json"), json.loads(json.dumps(state["settings"]))
         changed = sorted(k for k in ours if k not in free and ours[k] != theirs.get(k))
-        if changed:
+        if changed and not adopt:
             raise VpauditError(
                 f"{self.checkpoint} belongs to a run with other settings ({', '.join(changed)})",
-                "delete the folder to start anew, or restore the settings to go on",
+                "delete the folder to start anew, restore the settings, or go on with `vpaudit prior --adopt`",
             )
         self.network.load_state_dict(state["network"])
         self.ema.load_state_dict(state["ema"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.history = state["step"], state["seconds"], state.get("history", [])
+        if changed:
+            self.history.append({"step": self.step, **{k: {"from": theirs.get(k), "to": ours[k]} for k in changed}})
         return True
 
     def run(self, until: int | None = None) -> None:

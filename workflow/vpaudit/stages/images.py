@@ -151,7 +151,7 @@ class _Priors:
         return self.cache[kind]
 
 
-def prior(config: Config, layout: Layout, until: int | None = None) -> None:
+def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool = False) -> None:
     """training images -> results/<study>/prior: train, or go on training, and write weights and card."""
     from vpaudit import data
     from vpaudit.priors import card, train
@@ -164,7 +164,7 @@ def prior(config: Config, layout: Layout, until: int | None = None) -> None:
         config.prior.training,
         layout.work / "prior",
     )
-    if trainer.resume():
+    if trainer.resume(adopt):
         print(f"going on from step {trainer.step} of {config.prior.training.steps}", flush=True)
     trainer.run(until)
     held_out = ranges.from_uint8(test.images[:512])
