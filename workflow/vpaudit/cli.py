@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-from vpaudit import __version__
+from vpaudit import __version__, cli_theory
 from vpaudit.errors import VpauditError
 
 IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior")
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=f"stage: {STAGE_HELP[name]}", description=STAGE_HELP[name])
         _stage_options(command, name)
         command.set_defaults(run=_run_stage, stage=name)
+    cli_theory.add_commands(commands)
     show = commands.add_parser("show-config", help="print the resolved configuration of a study")
     show.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
     show.set_defaults(run=_show_config)

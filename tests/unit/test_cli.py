@@ -1,0 +1,99 @@
+"""The command line: numbers as promised, errors for people, exit codes."""
+
+import json
+
+import pytest
+from scipy.stats import norm
+
+from vpaudit.cli import main
+
+
+def answer(capsys, *arguments) -> dict:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_rero_closed_form(capsys):
+    got = answer(capsys, "bound", "rero", "--mu", "5", "--kappa", "2e-4")
+    assert got == {"gamma": pytest.approx(norm.cdf(5 + norm.ppf(2e-4)))}
+
+
+def test_rero_of_sampled_steps(capsys):
+    got = answer(
+        capsys, "bound", "rero", "--noise-multiplier", "1", "--sample-rate", "0.1", "--steps", "100", "--kappa", "0.1"
+    )
+    assert got["low"] <= got["gamma"] <= got["high"]
+    assert got["gamma"] == pytest.approx(0.469, abs=0.001)  # Edgeworth and Monte Carlo, brief section 2
+
+
+def test_uninformed(capsys):
+    """|x| = 28, mu = 10: s = 2.8, MSE 7.84; PSNR about 10 log10(4 / 7.84); NCC sqrt(1 / (1 + N / mu^2))."""
+    got = answer(capsys, "bound", "uninformed", "--mu", "10", "--norm", "28", "--pixels", "3072", "--data-range", "2")
+    assert got["mse"] == pytest.approx(7.84)
+    assert got["psnr"] == pytest.approx(-2.92, abs=0.01)
+    assert got["ncc"] == pytest.approx((1 / (1 + 30.72)) ** 0.5)
+
+
+def test_account_both_ways(capsys):
+    got = answer(
+        capsys, "account", "--noise-multiplier", "1", "--sample-rate", "0.01", "--steps", "1000", "--delta", "1e-5"
+    )
+    assert got["epsilon"] == pytest.approx(1.828, abs=0.002)
+    back = answer(
+        capsys,
+        "account",
+        "--epsilon",
+        str(got["epsilon"]),
+        "--sample-rate",
+        "0.01",
+        "--steps",
+        "1000",
+        "--delta",
+        "1e-5",
+    )
+    assert back["noise_multiplier"] == pytest.approx(1, rel=1e-3)
+    one = answer(capsys, "account", "--epsilon", "8", "--delta", "1e-5")
+    assert one["mu"] * one["noise_multiplier"] == pytest.approx(1)
+    assert answer(capsys, "account", "--mu", str(one["mu"]))["epsilon"] == pytest.approx(8)
+
+
+def test_a_table_for_people(capsys):
+    assert main(["account", "--mu", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "epsilon           33.1" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("bound", "rero", "--mu", "-1", "--kappa", "0.1"), "mu"),
+        (("bound", "rero", "--mu", "1", "--steps", "3", "--kappa", "0.1"), "all steps together"),
+        (("bound", "rero", "--mu", "1", "--kappa", "2"), "kappa"),
+        (("account", "--epsilon", "8", "--delta", "2"), "delta"),
+        (("show-config", "no/such.yaml"), "no/such.yaml"),
+        (("fetch", "cifar10", "--out", "/tmp/x"), "cifar10"),
+    ],
+)
+def test_errors_are_for_people(capsys, arguments, expected):
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert expected in error
+    assert "Traceback" not in error
+
+
+def test_a_log_says_how_a_command_ended(tmp_path):
+    log = tmp_path / "logs" / "a.log"
+    main(["--log", str(log), "account", "--mu", "5"])
+    main(["--log", str(log), "bound", "rero", "--mu", "-1", "--kappa", "0.1"])
+    first, second = log.read_text().split("s): ")[1:]
+    assert first.startswith("done")
+    assert second.startswith("error: ")
+
+
+def test_help_names_ranges_and_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["account", "--help"])
+    out = capsys.readouterr().out
+    assert "(default: 1e-05)" in out
+    assert "(0, 1]" in out
