@@ -4,6 +4,7 @@
 rule baseline:
     input:
         PATHS.targets,
+        PATHS.gaussian / "gaussian.safetensors",
         code("metrics.py", "lpips_backbone.py", "stages/images.py"),
     output:
         PATHS.part("baselines", "unrelated"),

@@ -148,8 +148,8 @@ def below_rero(tables: Tables) -> list[Claim]:
                 value[worst], low[worst], high[worst], len(grid),
                 "confirmed" if (low > 0).all() else "not confirmed" if (high < 0).any() else "inconclusive",
                 "ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
-                "probability gamma and an unrelated image otherwise (docs/assumptions.md). On MSE a blend of images "
-                "beats a wrong pick, so at small mu the comparison is with a poor opponent.",
+                "probability gamma and shows the best image that needs no release otherwise (docs/assumptions.md). "
+                "ReRo bounds exact reconstruction; where gamma is small, partial success may lie above this line.",
                 _by_mu(tables, value, low, high),
             )
         )  # fmt: skip

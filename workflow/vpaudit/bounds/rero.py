@@ -141,8 +141,9 @@ def expected_metric(gamma, unrelated, perfect):
 
     The paper draws its bound there and does not say how, so this is our choice: with probability gamma the adversary
     names the target among the candidates and returns it exactly (`perfect`: MSE 0, LPIPS 0, SSIM 1, NCC 1), otherwise
-    it returns another candidate (`unrelated`: the metric between unrelated test images). It optimises identification
-    and not the metric; an adversary that may blend candidates can have a lower MSE than this where gamma is small.
+    it returns what is best without a release (`unrelated`: another candidate, or the mean image, whichever has the
+    better metric). It optimises identification and not the metric: ReRo says nothing of partial success, so an
+    adversary that recovers a little of every image can be better than this where gamma is small.
 
     Args:
         gamma: in [0, 1]; unrelated, perfect: metric values; all broadcast.

@@ -14,7 +14,8 @@ def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> p
 
     Args:
         pixels: (N, D) images in [-1, 1], whose norms and variances enter the uninformed law.
-        unrelated: rows kind = test_vs_test of the baselines; gives the metric between unrelated images.
+        unrelated: the baselines without a release: another image, or the mean image; the better one of them, metric
+            by metric, is what the ReRo adversary shows when it does not identify the target.
         mechanism, settings: the sections `mechanism` and `bounds` of the configuration.
 
     Returns:
@@ -22,7 +23,7 @@ def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> p
         and images, low and high the mean 2.5 % and 97.5 % quantiles; elsewhere low = high = value.
     """
     norms, variances = np.linalg.norm(pixels, axis=1), pixels.var(axis=1)
-    means = unrelated.groupby("metric")["value"].mean()
+    means = unrelated.groupby(["metric", "kind"])["value"].mean()
     kappa = 1.0 / settings.candidates
     rows = []
     for mu in mechanism.mu:
@@ -32,7 +33,8 @@ def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> p
         rows.append(("rero", mu, kappa, "gamma", gamma, gamma, gamma))
         for metric, perfect in PERFECT.items():
             if metric in means.index:
-                value = float(rero.expected_metric(gamma, means[metric], perfect))
+                fallback = means[metric].min() if perfect == 0 else means[metric].max()
+                value = float(rero.expected_metric(gamma, fallback, perfect))
                 rows.append(("rero", mu, kappa, metric, value, value, value))
         epsilon = float(accounting.epsilon_of_mu(mu, mechanism.delta))
         rows.append(("epsilon", mu, np.nan, "epsilon", epsilon, epsilon, epsilon))

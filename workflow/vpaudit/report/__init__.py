@@ -27,8 +27,9 @@ CAPTIONS = {
     "metrics_vs_mu": "Distance (MSE on pixels in [-1, 1], LPIPS) or similarity (NCC, SSIM) between output and target, "
     "mean over images. Dashed: what an adversary who knows nothing of images can expect, a law that exists for MSE and "
     "NCC. Dash-dotted: reconstruction robustness (ReRo), drawn as the expected value of an adversary who holds the "
-    "target among {candidates} candidates, names the right one as often as the mechanism permits, and an unrelated "
-    "image otherwise. Dotted: test images against other test images. Dash and dots: DDIM output against the targets "
+    "target among {candidates} candidates, names the right one as often as the mechanism permits, and shows the best "
+    "image that needs no release otherwise. Dotted: test images against other test images. Dash and dots: DDIM output "
+    "against the targets "
     "of other images, so that bland output is not mistaken for success.",
     "consistency": "Above: {draws} draws from the same observation, compared with each other (which the attacker can "
     "do) and with the target (which only we can do); one point an image. On the dashed line the estimate is exact. "

@@ -182,7 +182,12 @@ def fit_gaussian(name: str, folder: str) -> None:
 
 
 def baseline(config: Config, layout: Layout) -> None:
-    """targets.npz -> parts/baselines/mu=unrelated.parquet: test images against other test images."""
+    """targets.npz -> parts/baselines/mu=unrelated.parquet: what can be had without any release.
+
+    Test images against other test images (test_vs_test), and the mean training image against each (mean_image).
+    """
+    from vpaudit.priors.gaussian import GaussianPrior
+
     x, _, ids = read_targets(layout)
     meter = _Meter(config, x)
     rows = []
@@ -190,6 +195,9 @@ def baseline(config: Config, layout: Layout) -> None:
         other = other_targets(len(x), config.seed, number)
         values = meter.compare(x, x[other], meter.target_features, _pick(meter.target_features, other))
         rows += meter.rows(values, ids, kind="test_vs_test", prior="", attack="", mu=np.nan)
+    mean = GaussianPrior.load(layout.gaussian).mean.clamp(ranges.LOW, ranges.HIGH).expand_as(x)
+    values = meter.compare(mean, x, meter.features(mean), meter.target_features)
+    rows += meter.rows(values, ids, kind="mean_image", prior="", attack="", mu=np.nan)
     write_table(layout.part("baselines", "unrelated"), _mean_over_others(pd.concat(rows)))
 
 
