@@ -10,6 +10,7 @@ rule bounds:
             "bounds/rero.py",
             "bounds/uninformed.py",
             "accounting.py",
+            "names.py",
         ),
     output:
         PATHS.table("bounds"),

@@ -30,7 +30,7 @@ rule summary:
             PATHS.table(table)
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
-        code("summary.py", "stats.py"),
+        code("summary.py", "study.py", "names.py", "stats.py"),
     output:
         PATHS.summary,
     log:

@@ -5,7 +5,7 @@ rule baseline:
     input:
         PATHS.targets,
         PATHS.gaussian / "gaussian.safetensors",
-        code("metrics.py", "lpips_backbone.py", "stages/images.py"),
+        code("evaluate.py", "metrics.py", "lpips_backbone.py", "stages/images.py"),
     output:
         PATHS.part("baselines", "unrelated"),
     log:
@@ -25,7 +25,13 @@ rule evaluate:
     input:
         PATHS.targets,
         PATHS.reconstruction("{mu}"),
-        code("metrics.py", "lpips_backbone.py", "consistency.py", "stages/images.py"),
+        code(
+            "evaluate.py",
+            "metrics.py",
+            "lpips_backbone.py",
+            "consistency.py",
+            "stages/images.py",
+        ),
     output:
         PATHS.part("metrics", "{mu}"),
         PATHS.part("baselines", "{mu}"),

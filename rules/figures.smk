@@ -4,7 +4,8 @@
 rule figure:
     input:
         figure_inputs,
-        code("figures/__init__.py", "figures/style.py", "figures/study.py", "stats.py"),
+        code("figures/__init__.py", "figures/style.py", "figures/axes.py"),
+        code("study.py", "names.py", "stats.py"),
     output:
         [PATHS.figure("{figure}", kind) for kind in ("pdf", "png", "csv")],
     log:

@@ -10,6 +10,7 @@ rule report:
         ],
         [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
         code("report/__init__.py", "report/template.html", "report/style.css"),
+        code("study.py", "names.py", "stats.py"),
     output:
         PATHS.report,
     log:

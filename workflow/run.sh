@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}" TOKENIZERS_PARALLELISM=false
 exec 9>.run.lock
 flock -n 9 || { echo "error: another run works in this folder; wait for it, or stop it" >&2; exit 2; }
+find results figures work -name ".*.tmp.*" -delete 2>/dev/null || true  # of a killed run; nothing else runs here
 # Children must not hold the lock: after kill -9 a job may outlive this script, and its files are written whole anyway.
 snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
 snakemake "$@" --quiet rules 9>&-

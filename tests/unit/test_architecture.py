@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_the_attack_reaches_no_target_and_no_metric(root, module):
     forbidden = ("vpaudit.data", "vpaudit.metrics", "vpaudit.bounds", "vpaudit.stages", "vpaudit.summary")
     found = {name for name in reachable(root, module) if name.startswith(forbidden)}
     assert not found
+
+
+def test_only_ranges_converts_pixel_ranges(root):
+    """127.5 and 255 stand in ranges.py; the digits' 0 to 16 are brought to bytes where they are read."""
+    found = {path.name for path in (root / "workflow").rglob("*.py") if re.search(r"\b127\.5\b", path.read_text())}
+    assert found == {"ranges.py"}
 
 
 @pytest.mark.parametrize("module", ["vpaudit.figures", "vpaudit.report", "vpaudit.stages.tables", "vpaudit.config"])

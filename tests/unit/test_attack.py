@@ -1,5 +1,7 @@
 """Invariant 1 on the attack: an image's reconstruction depends on its key, not on what stands beside it."""
 
+import dataclasses
+
 import diffusers
 import pytest
 import torch
@@ -75,6 +77,14 @@ def test_the_wrong_class_is_never_the_true_one(seen):
     wrong = attack.class_labels(seen, "wrong_class", 10, seed=0)
     assert ((wrong != seen.labels) & (wrong >= 0) & (wrong < 10)).all()
     assert len(set(((wrong - seen.labels) % 10).tolist())) > 4
+
+
+def test_an_unknown_class_is_not_taken_for_class_zero(seen):
+    unknown = dataclasses.replace(seen, labels=torch.full_like(seen.labels, -1))
+    assert attack.class_labels(unknown, "unconditional", 10, seed=0) is None
+    for conditioning in ("true_class", "wrong_class"):
+        with pytest.raises(VpauditError, match="class of every image"):
+            attack.class_labels(unknown, conditioning, 10, seed=0)
 
 
 def test_a_prior_of_another_shape_is_refused(prior):

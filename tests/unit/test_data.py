@@ -157,6 +157,7 @@ def test_folder_of_images(tmp_path):
         Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(tmp_path / name)
     images = data.load_folder(tmp_path)
     assert images.images.shape == (2, 8, 8)
+    assert images.labels.tolist() == [-1, -1]
     (tmp_path / "c.png").write_text("not an image")
     with pytest.raises(VpauditError, match=r"c\.png is not a readable image"):
         data.load_folder(tmp_path)

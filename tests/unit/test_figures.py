@@ -16,7 +16,9 @@ from vpaudit import figures, stats
 from vpaudit.errors import VpauditError
 from vpaudit.figures import grid
 from vpaudit.figures import style as styles
-from vpaudit.figures.study import Study, _apart, number, power
+from vpaudit.figures.axes import _apart
+from vpaudit.names import number, power
+from vpaudit.study import Study
 
 
 @pytest.fixture(scope="module")

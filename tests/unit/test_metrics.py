@@ -14,6 +14,7 @@ from scipy.stats import pearsonr
 
 from vpaudit import lpips_backbone, metrics, ranges
 from vpaudit.errors import VpauditError
+from vpaudit.names import METRICS
 from vpaudit.rng import generator
 
 
@@ -59,8 +60,8 @@ def test_perfect_and_constant_images():
     a, _ = pair()
     same = metrics.compute(["mse", "ssim", "ncc"], a, a)
     for name, values in same.items():
-        assert torch.allclose(values, torch.full((3,), metrics.METRICS[name].perfect), atol=1e-5)
-    assert metrics.psnr(a, a).tolist() == [metrics.METRICS["psnr"].perfect] * 3
+        assert torch.allclose(values, torch.full((3,), METRICS[name].perfect), atol=1e-5)
+    assert metrics.psnr(a, a).tolist() == [METRICS["psnr"].perfect] * 3
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, -1 / 3])
@@ -94,10 +95,9 @@ def test_bad_input_is_named():
         metrics.compute(["mse"], a, b[:2])
     with pytest.raises(VpauditError, match="NaN"):
         metrics.compute(["mse"], a * float("nan"), b)
-    with pytest.raises(VpauditError, match=r"no metric 'rmse'"):
-        metrics.compute(["rmse"], a, b)
-    with pytest.raises(VpauditError, match="needs a backbone"):
-        metrics.compute(["lpips_vgg_64"], a, b)
+    for name in ("rmse", "lpips_vgg_64"):
+        with pytest.raises(VpauditError, match=rf"no metric '{name}'"):
+            metrics.compute([name], a, b)
 
 
 @pytest.mark.parametrize("metric", [metrics.mse, metrics.psnr, metrics.ssim, metrics.ncc])
@@ -136,16 +136,11 @@ def test_lpips_equals_the_official_forward(vgg):
     assert vgg.prepare(a).shape == (3, 3, 64, 64)
 
 
-def test_lpips_by_compute_has_the_name_of_its_size(vgg):
-    """compute's pairs equal kept features, in batches of any size; the name must say what was measured."""
+def test_lpips_does_not_depend_on_its_batches_and_refuses_bad_images(vgg):
     a, b = pair(5)
-    got = metrics.compute(["mse", "lpips_vgg_64"], a, b, vgg)
     small = metrics.Lpips("vgg", batch=2)
-    assert torch.allclose(got["lpips_vgg_64"], small.distance(small.features(a), small.features(b)), atol=1e-5)
-    with pytest.raises(VpauditError, match="is not what"):
-        metrics.compute(["lpips_vgg"], a, b, vgg)
-    large, other = pair(1, 3, 64)
-    assert metrics.compute(["lpips_vgg"], large, other, vgg)["lpips_vgg"].item() > 0
+    expected = vgg.distance(vgg.features(a), vgg.features(b))
+    assert torch.allclose(expected, small.distance(small.features(a), small.features(b)), atol=1e-5)
     with pytest.raises(VpauditError, match="cannot take"):
         vgg.features(a.expand(-1, 2, -1, -1))
     with pytest.raises(VpauditError, match="NaN"):

@@ -12,7 +12,8 @@ from fake_results import MU, UNRELATED, write
 
 from vpaudit import figures, report
 from vpaudit.errors import VpauditError
-from vpaudit.figures.study import Study, number
+from vpaudit.names import number
+from vpaudit.study import Study
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

@@ -68,6 +68,10 @@ def class_labels(observation: Observation, conditioning: str, num_classes: int, 
         raise VpauditError(
             f"conditioning {conditioning!r} needs a class-conditional prior", "use a prior with class labels"
         )
+    if (observation.labels < 0).any():
+        raise VpauditError(
+            f"conditioning {conditioning!r} needs the class of every image", "drop it for images without classes"
+        )
     if conditioning == "true_class":
         return observation.labels
     shift = [

@@ -55,7 +55,7 @@ class Observation:
         lam: float64 (B,), the clipping factor the adversary is told or believes.
         sigma: the noise std the adversary is told or believes.
         ids: int64 (B,), names of the records, which key its random draws.
-        labels: int64 (B,), class side information; used only by conditional attacks.
+        labels: int64 (B,), class side information, -1 where none; used only by conditional attacks.
         dataset, mu: what the tables are keyed by.
     """
 

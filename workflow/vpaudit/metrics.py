@@ -4,7 +4,6 @@ A metric's name carries its variant. Nothing is clipped or stretched here; the a
 """
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -14,31 +13,7 @@ from vpaudit.errors import VpauditError
 from vpaudit.lpips_backbone import BackboneMissing
 from vpaudit.ranges import DATA_RANGE
 
-__all__ = ["METRICS", "BackboneMissing", "Lpips", "MetricInfo", "compute", "lpips_name", "mse", "ncc", "psnr", "ssim"]
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """Direction, value of a perfect reconstruction, label and range of a metric."""
-
-    name: str
-    label: str
-    higher_is_better: bool
-    perfect: float
-    range: str
-
-
-METRICS = {
-    info.name: info
-    for info in (
-        MetricInfo("mse", "MSE on [-1, 1]", False, 0.0, "0 to 4 where both images are in [-1, 1]"),
-        MetricInfo("psnr", "PSNR (dB)", True, float("inf"), "0 dB to infinity where both images are in [-1, 1]"),
-        MetricInfo("ssim", "SSIM", True, 1.0, "-1 to 1"),
-        MetricInfo("ncc", "NCC", True, 1.0, "-1 to 1"),
-        MetricInfo("lpips_vgg_64", "LPIPS-VGG at 64 px", False, 0.0, "0 upwards, seldom above 1"),
-        MetricInfo("lpips_vgg", "LPIPS-VGG", False, 0.0, "0 upwards, seldom above 1"),
-    )
-}
+__all__ = ["BackboneMissing", "Lpips", "compute", "lpips_name", "mse", "ncc", "psnr", "ssim"]
 
 
 def _check(image: torch.Tensor, target: torch.Tensor) -> None:
@@ -89,34 +64,17 @@ def lpips_name(shape) -> str:
     return "lpips_vgg_64" if min(shape[-2:]) < 64 else "lpips_vgg"
 
 
-def compute(names, image: torch.Tensor, target: torch.Tensor, lpips: "Lpips | None" = None) -> dict[str, torch.Tensor]:
-    """The named metrics of each pair, float32 (B,).
-
-    Args:
-        lpips: needed where LPIPS is among the names. It costs two backbone passes a pair here; a caller that compares
-            one image often keeps `Lpips.features` instead.
+def compute(names, image: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The named metrics of each pair, float32 (B,). LPIPS has a class of its own, because it keeps features.
 
     Raises:
-        VpauditError: shapes differ or are not (B, C, H, W), a value is not finite, an unknown name, an LPIPS name that
-            does not fit the images' size or comes without `lpips`.
+        VpauditError: shapes differ or are not (B, C, H, W), a value is not finite, an unknown name.
     """
+    unknown = [name for name in names if name not in FUNCTIONS]
+    if unknown:
+        raise VpauditError(f"no metric {unknown[0]!r} of a pair of images", f"known: {', '.join(FUNCTIONS)}; or Lpips")
     _check(image, target)
-    values = {}
-    for name in names:
-        if name in FUNCTIONS:
-            values[name] = FUNCTIONS[name](image, target).float()
-        elif name not in METRICS:
-            raise VpauditError(f"no metric {name!r}", f"known: {', '.join(METRICS)}")
-        elif lpips is None:
-            raise VpauditError(f"{name} needs a backbone", "give compute an Lpips()")
-        elif name != lpips_name(image.shape) or (lpips.net, lpips.size) != ("vgg", 64):
-            raise VpauditError(
-                f"{name} is not what LPIPS-{lpips.net} at {lpips.size} px measures on {tuple(image.shape)}",
-                f"use Lpips() and the name {lpips_name(image.shape)}",
-            )
-        else:
-            values[name] = lpips.distance(lpips.features(image), lpips.features(target))
-    return values
+    return {name: FUNCTIONS[name](image, target).float() for name in names}
 
 
 class Lpips:
@@ -139,7 +97,7 @@ class Lpips:
         weights = lpips_backbone.state_dict(net)
         by_index = {name.split(".", 1)[1]: name for name in names}  # "slice2.5.weight" -> "5.weight"
         self.model.net.load_state_dict({by_index[key]: value for key, value in weights.items()})
-        self.model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # a fifth faster
+        self.model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         self.net, self.size, self.device, self.batch = net, size, device, batch
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:

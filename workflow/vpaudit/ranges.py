@@ -4,25 +4,37 @@ Inside the library an image is float32, (B, C, H, W), in [-1, 1], so its data ra
 is noise of std s/2 on [0, 1] and 127.5 s on [0, 255]; forgetting this is the field's commonest factor of two.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # figures use this module too, and start without torch
+    import torch
 
 LOW, HIGH = -1.0, 1.0
 DATA_RANGE = HIGH - LOW
 
 
-def from_uint8(array: np.ndarray) -> torch.Tensor:
-    """uint8 (B, H, W) or (B, H, W, C) in [0, 255] to float32 (B, C, H, W) in [-1, 1]."""
+def signed(array: np.ndarray) -> np.ndarray:
+    """uint8 in [0, 255], any shape, to float64 in [-1, 1]."""
     if array.dtype != np.uint8:
         raise TypeError(f"expected uint8 pixels, got {array.dtype}")
-    image = torch.from_numpy(np.array(array))
-    image = image[:, None] if image.ndim == 3 else image.permute(0, 3, 1, 2)
-    return image.float().div_(127.5).sub_(1.0).contiguous()
+    return array / 127.5 - 1.0
+
+
+def from_uint8(array: np.ndarray) -> torch.Tensor:
+    """uint8 (B, H, W) or (B, H, W, C) in [0, 255] to float32 (B, C, H, W) in [-1, 1]."""
+    import torch
+
+    image = torch.from_numpy(signed(array).astype(np.float32))
+    return (image[:, None] if image.ndim == 3 else image.permute(0, 3, 1, 2)).contiguous()
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:
     """float (B, C, H, W) in [-1, 1], clipped and never stretched, to uint8 (B, H, W) or (B, H, W, C)."""
-    array = image.clamp(LOW, HIGH).add(1.0).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    array = image.clamp(LOW, HIGH).add(1.0).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return array[..., 0] if array.shape[-1] == 1 else array
 
 

@@ -16,7 +16,7 @@ import torch
 from vpaudit.errors import VpauditError
 from vpaudit.priors.base import Denoiser, per_image
 
-SIGMA_LAST = 0.02  # the last noise level before 0: a tenth of the finest detail an 8-bit image of this size shows
+SIGMA_LAST = 0.02  # the last noise level before 0: two and a half of 255 grey levels
 
 
 def noise_levels(

@@ -12,11 +12,13 @@ import pandas as pd
 from vpaudit import hardware, io, stats
 from vpaudit.config import Config
 from vpaudit.layout import Layout
+from vpaudit.names import MAIN_METRICS, METRICS
+from vpaudit.study import Study
 
-LOWER_IS_BETTER = {"mse": True, "lpips_vgg_64": True, "ssim": False, "ncc": False, "psnr": False}
 PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-accounting", "snakemake", "dvc", "vpaudit")
 CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
-MAIN = "ddim"  # the paper's attack: deterministic DDIM from the matched noise level
+MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from the matched noise level
+OURS = "not in the paper"
 
 
 @dataclass
@@ -36,176 +38,159 @@ class Claim:
     by_mu: list[dict] = field(default_factory=list)
 
 
-class Tables:
-    """The study's tables, read once."""
-
-    def __init__(self, config: Config, layout: Layout):
-        self.config, self.mu = config, list(config.mechanism.mu)
-        self.metrics, self.baselines, self.bounds, self.consistency = (
-            pd.read_parquet(layout.table(name)) for name in ("metrics", "baselines", "bounds", "consistency")
-        )
-        self.names = [m for m in LOWER_IS_BETTER if m in set(self.metrics["metric"])]
-
-    def grid(self, attack: str, metric: str, prior: str = "unconditional") -> np.ndarray | None:
-        """(images, mu): the metric of each image, mean over draws; None if the study did not run it."""
-        t = self.metrics
-        t = t[(t["attack"] == attack) & (t["metric"] == metric) & (t["prior"] == prior)]
-        if t.empty:
-            return None
-        return t.pivot_table(index="image", columns="mu", values="value")[self.mu].to_numpy()
-
-    def unrelated(self, kind: str, metric: str, attack: str = "", prior: str = "") -> np.ndarray:
-        """(images,) for test_vs_test, (images, mu) for reconstruction_vs_other."""
-        t = self.baselines[(self.baselines["kind"] == kind) & (self.baselines["metric"] == metric)]
-        if kind == "test_vs_test":
-            return t.set_index("image")["value"].sort_index().to_numpy()
-        t = t[(t["attack"] == attack) & (t["prior"] == prior)]
-        return t.pivot_table(index="image", columns="mu", values="value")[self.mu].to_numpy()
-
-    def bound(self, name: str, metric: str) -> np.ndarray:
-        """(mu,) value of a bound."""
-        t = self.bounds[(self.bounds["bound"] == name) & (self.bounds["metric"] == metric)]
-        return t.set_index("mu")["value"].loc[self.mu].to_numpy()
-
-
 def build(config: Config, layout: Layout) -> dict:
     """The content of summary.json."""
-    tables = Tables(config, layout)
+    study = Study(layout.results)
     makers = (
-        beats_uninformed, below_rero, grows_with_mu, end_of_success, ddim_against_ddpm, agreement_predicts,
-        prior_matters, beats_wiener, wiener_beats_raw,
+        beats_uninformed, below_rero, grows_with_mu, end_of_success, ddim_below_ddpm, agreement_predicts,
+        prior_matters, beats_the_weaker,
     )  # fmt: skip
-    claims = [claim for make in makers for claim in make(tables)]
+    claims = [claim for make in makers for claim in make(study)]
     card = io.read_json(layout.prior / "card.json")
     return {
         "study": config.study,
         "headline": headline(claims),
         "claims": [_plain(asdict(claim)) for claim in claims],
         "images": config.data.images,
-        "mu": tables.mu,
+        "mu": study.mu,
         "seed": config.seed,
         "attacks": [a.model_dump() for a in config.attacks],
         "prior": {key: card.get(key) for key in CARD_KEYS},
-        "notes": notes(tables, card),
+        "notes": notes(study, card),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": hardware.describe(),
         "wall_time": wall_time(layout),
     }  # fmt: skip
 
 
-def _by_mu(tables: Tables, value, low, high) -> list[dict]:
-    return [{"mu": m, "value": v, "low": a, "high": b} for m, v, a, b in zip(tables.mu, value, low, high)]
+def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, str]:
+    """The one rule for a claim that must hold at every mu: value above (or below) a limit.
+
+    Args:
+        course: mu, value, low, high by mu.
+
+    Returns:
+        Place of the weakest interval; verdict: confirmed if every interval clears the limit, not confirmed if one lies
+        wholly on the other side, confirmed with a caveat if at least half clear it, else inconclusive; and the caveat.
+    """
+    room = (course["low"] - limit if above else limit - course["high"]).to_numpy()
+    against = (course["high"] < limit if above else course["low"] > limit).to_numpy()
+    weakest, holds = int(np.argmin(room)), room > 0
+    if holds.all():
+        return weakest, "confirmed", ""
+    if against.any():
+        where = ", ".join(f"{mu:g}" for mu in course["mu"][against])
+        return weakest, "not confirmed", f"Contradicted at mu = {where}."
+    where = ", ".join(f"{mu:g}" for mu in course["mu"][~holds])
+    verdict = "confirmed with a caveat" if holds.mean() >= 0.5 else "inconclusive"
+    return weakest, verdict, f"Open at mu = {where}, where the interval includes the limit."
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray):
-    """Ratio of means over images, by mu, with paired bootstrap interval: (value, low, high), each (mu,)."""
-    pair = np.stack([numerator, np.broadcast_to(denominator, numerator.shape)], axis=1)
-    return stats.bootstrap(pair, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
+def over_mu(id_, claim, paper, measured, course: pd.DataFrame, limit: float, above: bool, note="", strongest=False):
+    """A list of one claim about every mu (none if the study did not run it).
 
-
-def _span(tables: Tables) -> str:
-    return f"mu = {tables.mu[0]:g} to {tables.mu[-1]:g}"
-
-
-def beats_uninformed(tables: Tables) -> list[Claim]:
-    grid = tables.grid(MAIN, "mse")
-    if grid is None:
+    Args:
+        measured: text in which {mu} is the mu of the value shown: the weakest, or (strongest) the clearest one.
+    """
+    if course.empty:
         return []
-    value, low, high = _ratio(grid, tables.bound("uninformed", "mse"))
-    worst = int(np.argmax(high))
-    return [
-        Claim(
-            "beats_uninformed",
-            "The attack beats the uninformed-adversary bound at every mu",
-            "beats it by far",
-            f"MSE of {MAIN} over the bound's expected MSE: largest at mu = {tables.mu[worst]:g}, "
-            f"smallest {value.min():.2g} at mu = {tables.mu[int(np.argmin(value))]:g}",
-            value[worst], low[worst], high[worst], len(grid),
-            "confirmed" if (high < 1).all() else "not confirmed",
-            "The bound is that of an adversary who knows nothing of images, not even the pixel range.",
-            _by_mu(tables, value, low, high),
-        )
-    ]  # fmt: skip
+    at, verdict, caveat = judge(course, limit, above)
+    if strongest:
+        at = int(course["value"].argmax() if above else course["value"].argmin())
+    row, text = course.iloc[at], " ".join(filter(None, (caveat, note)))
+    numbers = (row["value"], row["low"], row["high"], int(course["n"].iloc[0]))
+    by_mu = course[["mu", "value", "low", "high"]].to_dict("records")
+    return [Claim(id_, claim, paper, measured.format(mu=f"{row['mu']:g}"), *numbers, verdict, text, by_mu)]
 
 
-def below_rero(tables: Tables) -> list[Claim]:
+def course_of(mu, values: np.ndarray) -> pd.DataFrame:
+    """mu, value, low, high, n from (images, mu) values."""
+    value, low, high = stats.bootstrap(values)
+    return pd.DataFrame({"mu": mu, "value": value, "low": low, "high": high, "n": len(values)})
+
+
+def measured_grids(study: Study):
+    """(metric, sign, grid) of the paper's attack for each main metric; sign * metric falls as output comes closer."""
+    for metric in MAIN_METRICS:
+        grid = study.grid(*MAIN, metric)
+        if not grid.empty:
+            yield metric, -1 if METRICS[metric].higher_is_better else 1, grid
+
+
+def beats_uninformed(study: Study) -> list[Claim]:
+    course = study.curve(*MAIN, "mse")
+    course[["value", "low", "high"]] = course[["value", "low", "high"]].div(
+        course["mu"].map(study.bound("uninformed", "mse").set_index("mu")["value"]), axis=0
+    )
+    return over_mu(
+        "beats_uninformed",
+        "The attack beats the uninformed-adversary bound at every mu",
+        "beats it by far",
+        f"MSE of ddim over the bound's expected MSE: largest at mu = {{mu}}, smallest {course['value'].min():.2g}",
+        course, 1, above=False,
+        note="The bound is that of an adversary who knows nothing of images, not even the pixel range.",
+    )  # fmt: skip
+
+
+def below_rero(study: Study) -> list[Claim]:
     claims = []
-    for metric in ("mse", "ssim", "lpips_vgg_64"):
-        grid = tables.grid(MAIN, metric)
-        if grid is None:
-            continue
-        sign = 1 if LOWER_IS_BETTER[metric] else -1
-        margin = sign * (grid - tables.bound("rero", metric))  # > 0: the attack is worse than the bound allows
-        value, low, high = stats.bootstrap(margin)
-        worst = int(np.argmin(low))
-        claims.append(
-            Claim(
-                f"below_rero_{metric}",
-                f"The attack stays below reconstruction robustness ({metric})",
-                "stays below at every mu",
-                f"smallest margin to the (0, gamma)-ReRo adversary among {tables.config.bounds.candidates} candidates, "
-                f"at mu = {tables.mu[worst]:g}",
-                value[worst], low[worst], high[worst], len(grid),
-                "confirmed" if (low > 0).all() else "not confirmed" if (high < 0).any() else "inconclusive",
-                "ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
-                "probability gamma and shows the best image that needs no release otherwise (docs/assumptions.md). "
-                "ReRo bounds exact reconstruction; where gamma is small, partial success may lie above this line.",
-                _by_mu(tables, value, low, high),
-            )
+    for metric, sign, grid in measured_grids(study):
+        margin = sign * (grid - study.bound("rero", metric).set_index("mu")["value"])  # > 0: worse than the bound
+        claims += over_mu(
+            f"below_rero_{metric}",
+            f"The attack stays below reconstruction robustness ({metric})",
+            "stays below at every mu",
+            f"smallest margin to the (0, gamma)-ReRo adversary among {study.candidates} candidates, at mu = {{mu}}",
+            course_of(grid.columns, margin.to_numpy()), 0, above=True,
+            note="ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
+            "probability gamma and shows the best image that needs no release otherwise (docs/assumptions.md). "
+            "ReRo bounds exact reconstruction; where gamma is small, partial success may lie above this line.",
         )  # fmt: skip
     return claims
 
 
-def grows_with_mu(tables: Tables) -> list[Claim]:
+def grows_with_mu(study: Study) -> list[Claim]:
     claims = []
-    for metric in ("mse", "ssim", "lpips_vgg_64"):
-        grid = tables.grid(MAIN, metric)
-        if grid is None or len(tables.mu) < 2:
+    for metric, sign, grid in measured_grids(study):
+        if len(grid.columns) < 2:
             continue
-        better = (-1 if LOWER_IS_BETTER[metric] else 1) * np.diff(grid, axis=1)
-        value, low, high = stats.bootstrap(better)
-        worst = int(np.argmin(low))
-        claims.append(
-            Claim(
-                f"grows_with_mu_{metric}",
-                f"Success grows with mu ({metric})",
-                "mu decides",
-                f"smallest gain between neighbours of the grid, {tables.mu[worst]:g} to {tables.mu[worst + 1]:g}",
-                value[worst], low[worst], high[worst], len(grid),
-                "confirmed" if (low > 0).all() else "not confirmed" if (high < 0).any() else "inconclusive",
-                by_mu=_by_mu(tables, value, low, high),
-            )
+        claims += over_mu(
+            f"grows_with_mu_{metric}",
+            f"Success grows with mu ({metric})",
+            "mu decides",
+            "smallest gain over the next smaller mu of the grid, at mu = {mu}",
+            course_of(grid.columns[1:], -sign * np.diff(grid.to_numpy(), axis=1)), 0, above=True,
         )  # fmt: skip
     return claims
 
 
-def end_of_success(tables: Tables) -> list[Claim]:
+def end_of_success(study: Study) -> list[Claim]:
     """The mu below which output is no closer to its target than unrelated images are, for both baselines."""
     claims = []
-    for metric in ("mse", "ssim", "lpips_vgg_64"):
-        grid = tables.grid(MAIN, metric)
-        if grid is None:
-            continue
-        sign = 1 if LOWER_IS_BETTER[metric] else -1
-        for kind, text in (
-            ("test_vs_test", "unrelated test images are to each other"),
-            ("reconstruction_vs_other", "it is to the targets of other images"),
+    for metric, sign, table in measured_grids(study):
+        grid = table.to_numpy()
+        for kind, text, other in (
+            ("test_vs_test", "unrelated test images are to each other", study.unrelated(metric).to_numpy()[:, None]),
+            (
+                "reconstruction_vs_other",
+                "it is to the targets of other images",
+                study.others("ddim", metric).to_numpy(),
+            ),
         ):
-            other = tables.unrelated(kind, metric, MAIN, "unconditional")
-            gap = sign * ((other[:, None] if other.ndim == 1 else other) - grid)
-            value, low, high = stats.bootstrap(gap, lambda rows: crossing(tables.mu, rows.mean(0)))
-            if high <= tables.mu[0]:  # the whole interval lies at the grid's edge: no number was measured
+            gap = sign * (other - grid)
+            value, low, high = stats.bootstrap(gap, lambda rows: crossing(study.mu, rows.mean(0)))
+            if high <= study.mu[0]:  # the whole interval lies at the grid's edge: no number was measured
                 value = low = high = float("nan")
             claims.append(
                 Claim(
                     f"end_of_success_{metric}_{kind}",
                     f"There is a mu below which output is no closer to the target ({metric}) than {text}",
                     "mu <= 5, on 32x32 and 256x256 colour images",
-                    _crossing_text(tables, gap.mean(0)),
+                    _crossing_text(study.mu, gap.mean(0)),
                     value, low, high, len(grid),
-                    "inconclusive" if np.isnan(value) or low <= tables.mu[0] else "confirmed with a caveat",
+                    "inconclusive" if np.isnan(value) or low <= study.mu[0] else "confirmed with a caveat",
                     "The threshold depends on image size and on the metric; it is not a constant of the attack.",
-                    _by_mu(tables, *stats.bootstrap(gap)),
+                    course_of(study.mu, gap)[["mu", "value", "low", "high"]].to_dict("records"),
                 )
             )  # fmt: skip
     return claims
@@ -226,127 +211,88 @@ def crossing(mu: list[float], gap: np.ndarray) -> float:
     return float(np.exp(np.log(mu[i]) + share * (np.log(mu[i + 1]) - np.log(mu[i]))))
 
 
-def _crossing_text(tables: Tables, gap: np.ndarray) -> str:
-    value = crossing(tables.mu, gap)
+def _crossing_text(mu: list[float], gap: np.ndarray) -> str:
+    value = crossing(mu, gap)
     if np.isnan(value):
         return "no mu of the grid is above the threshold"
-    if value <= tables.mu[0]:
-        return f"the threshold lies below the grid: at mu = {tables.mu[0]:g} output is already closer"
+    if value <= mu[0]:
+        return f"the threshold lies below the grid: at mu = {mu[0]:g} output is already closer"
     return f"threshold at mu = {value:.2f}"
 
 
-def ddim_against_ddpm(tables: Tables) -> list[Claim]:
+def ddim_below_ddpm(study: Study) -> list[Claim]:
     claims = []
     for metric in ("mse", "lpips_vgg_64"):
-        ddim, ddpm = tables.grid("ddim", metric), tables.grid("ddpm", metric)
-        if ddim is None or ddpm is None:
-            continue
-        value, low, high = _ratio(ddim, ddpm)
-        worst = int(np.argmax(high))
-        claims.append(
-            Claim(
-                f"ddim_below_ddpm_{metric}",
-                f"Deterministic DDIM lies closer to the target than a DDPM draw ({metric})",
-                "better data consistency, less diversity",
-                f"ratio DDIM / DDPM, largest at mu = {tables.mu[worst]:g}",
-                value[worst], low[worst], high[worst], len(ddim),
-                "confirmed" if (high < 1).all() else "not confirmed" if (low > 1).any() else "inconclusive",
-                by_mu=_by_mu(tables, value, low, high),
-            )
+        claims += over_mu(
+            f"ddim_below_ddpm_{metric}",
+            f"Deterministic DDIM lies closer to the target than a DDPM draw ({metric})",
+            "better data consistency, less diversity",
+            "ratio DDIM / DDPM, largest at mu = {mu}",
+            study.ratio(MAIN, ("unconditional", "ddpm"), metric), 1, above=False,
         )  # fmt: skip
     return claims
 
 
-def agreement_predicts(tables: Tables) -> list[Claim]:
+def agreement_predicts(study: Study) -> list[Claim]:
     claims = []
-    for metric in ("mse", "ssim", "lpips_vgg_64"):
-        rows = tables.consistency[tables.consistency["metric"] == metric]
-        if rows.empty:
-            continue
-        found = []
-        for mu in tables.mu:
-            at = rows[rows["mu"] == mu]
-            found.append(
-                stats.rank_correlation(at["agreement"].to_numpy(), at["achieved"].to_numpy(), tables.config.seed)
-            )
-        value, low, high = (np.array(v) for v in zip(*found))
-        worst = int(np.argmin(low))
-        claims.append(
-            Claim(
-                f"agreement_predicts_{metric}",
-                f"Agreement between draws predicts success within a fixed mu ({metric})",
-                "features that persist across draws tend to be genuine",
-                f"Spearman correlation over images, smallest at mu = {tables.mu[worst]:g}; "
-                f"median over mu {np.median(value):.2f}",
-                value[worst], low[worst], high[worst], rows["image"].nunique(),
-                "confirmed" if (low > 0).all() else "confirmed with a caveat" if np.median(low) > 0 else "inconclusive",
-                "Confirmed with a caveat: at most mu, not at all." if np.median(low) > 0 >= low.min() else "",
-                _by_mu(tables, value, low, high),
-            )
+    for metric in MAIN_METRICS:
+        course = study.rank_correlations(metric)
+        claims += over_mu(
+            f"agreement_predicts_{metric}",
+            f"Agreement between draws predicts success within a fixed mu ({metric})",
+            "features that persist across draws tend to be genuine",
+            f"Spearman correlation over images, smallest at mu = {{mu}}; median over mu {course['value'].median():.2f}",
+            course, 0, above=True,
         )  # fmt: skip
     return claims
 
 
-def prior_matters(tables: Tables) -> list[Claim]:
+def prior_matters(study: Study) -> list[Claim]:
     claims = []
-    base = tables.grid("posterior_mean", "mse")
-    for prior, text, sign in (("true_class", "Knowing the class helps", 1), ("wrong_class", "A wrong prior hurts", -1)):
-        grid = tables.grid("posterior_mean", "mse", prior)
-        if grid is None or base is None:
-            continue
-        value, low, high = _ratio(grid, base)
-        inside = low if sign < 0 else -high
-        limit = 1 if sign < 0 else -1
-        best = int(np.argmax(value)) if sign < 0 else int(np.argmin(value))
-        claims.append(
-            Claim(
-                f"prior_{prior}",
-                f"{text} (MSE of the posterior mean)",
-                "the prior's quality decides; large shift hurts",
-                f"ratio to the unconditional prior, strongest at mu = {tables.mu[best]:g}",
-                value[best], low[best], high[best], len(grid),
-                "confirmed" if (inside > limit).all()
-                else "confirmed with a caveat" if (inside > limit).any() else "not confirmed",
-                "" if (inside > limit).all() else "Confirmed with a caveat: at some mu, not at all.",
-                _by_mu(tables, value, low, high),
-            )
+    for prior, text, above in (
+        ("true_class", "Knowing the class helps", False),
+        ("wrong_class", "A wrong prior hurts", True),
+    ):
+        claims += over_mu(
+            f"prior_{prior}",
+            f"{text} (MSE of the posterior mean)",
+            "the prior's quality decides; large shift hurts",
+            "ratio to the unconditional prior, strongest at mu = {mu}",
+            study.ratio((prior, "posterior_mean"), ("unconditional", "posterior_mean"), "mse"), 1, above,
+            strongest=True,
         )  # fmt: skip
     return claims
 
 
-def beats_wiener(tables: Tables) -> list[Claim]:
-    return _below(tables, "beats_wiener", "posterior_mean", "unconditional", "wiener", "gaussian",
-                  "The diffusion prior's posterior mean beats the Gaussian prior's (ours)")  # fmt: skip
-
-
-def wiener_beats_raw(tables: Tables) -> list[Claim]:
-    return _below(tables, "wiener_beats_raw", "wiener", "gaussian", "raw", "none",
-                  "The Gaussian prior beats the clipped observation (ours)")  # fmt: skip
-
-
-def _below(tables, id_, attack, prior, other, other_prior, text) -> list[Claim]:
-    grid, base = tables.grid(attack, "mse", prior), tables.grid(other, "mse", other_prior)
-    if grid is None or base is None:
-        return []
-    value, low, high = _ratio(grid, base)
-    worst = int(np.argmax(high))
-    verdict = "confirmed" if (high < 1).all() else "not confirmed" if (low > 1).any() else "inconclusive"
-    measured = f"MSE ratio {attack} / {other}, largest at mu = {tables.mu[worst]:g}"
-    numbers = (float(value[worst]), float(low[worst]), float(high[worst]), len(grid))
-    return [Claim(id_, text, "not in the paper", measured, *numbers, verdict, "", _by_mu(tables, value, low, high))]
+def beats_the_weaker(study: Study) -> list[Claim]:
+    """More knowledge of images, less error: diffusion prior, Gaussian prior, none."""
+    wiener = ("gaussian", "wiener")
+    return over_mu(
+        "beats_wiener",
+        "The diffusion prior's posterior mean beats the Gaussian prior's (ours)",
+        OURS,
+        "MSE ratio posterior_mean / wiener, largest at mu = {mu}",
+        study.ratio(("unconditional", "posterior_mean"), wiener, "mse"), 1, above=False,
+    ) + over_mu(
+        "wiener_beats_raw",
+        "The Gaussian prior beats the clipped observation (ours)",
+        OURS,
+        "MSE ratio wiener / raw, largest at mu = {mu}",
+        study.ratio(wiener, ("none", "raw"), "mse"), 1, above=False,
+    )  # fmt: skip
 
 
 def headline(claims: list[Claim]) -> str:
     """One sentence."""
-    of_paper = [c for c in claims if c.paper != "not in the paper"]
+    of_paper = [c for c in claims if c.paper != OURS]
     counts = pd.Series([c.verdict for c in of_paper]).value_counts()
     return f"{len(of_paper)} checks of the paper's claims: " + ", ".join(f"{n} {v}" for v, n in counts.items()) + "."
 
 
-def notes(tables: Tables, card: dict) -> list[str]:
+def notes(study: Study, card: dict) -> list[str]:
     """What a reader must be warned of."""
     found = []
-    if "lpips_vgg_64" in tables.config.evaluate.metrics and "lpips_vgg_64" not in tables.names:
+    if "lpips_vgg_64" in study.missing:
         found.append("LPIPS could not be computed: no VGG16 backbone was found; its column is absent.")
     if card.get("steps", 0) < card.get("steps_planned", 0):
         found.append(

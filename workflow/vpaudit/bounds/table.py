@@ -5,8 +5,9 @@ import pandas as pd
 
 from vpaudit import accounting
 from vpaudit.bounds import rero, uninformed
+from vpaudit.names import METRICS
 
-PERFECT = {"mse": 0.0, "ssim": 1.0, "ncc": 1.0, "lpips_vgg_64": 0.0}
+DRAWN = ("mse", "ssim", "ncc", "lpips_vgg_64")  # metrics on whose axes ReRo is drawn; PSNR has no finite perfect value
 
 
 def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> pd.DataFrame:
@@ -31,10 +32,11 @@ def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> p
         rows += _uninformed_rows(mu, s, variances, pixels.shape[1])
         gamma = float(rero.gamma_of_mu(mu, kappa))
         rows.append(("rero", mu, kappa, "gamma", gamma, gamma, gamma))
-        for metric, perfect in PERFECT.items():
+        for metric in DRAWN:
             if metric in means.index:
-                fallback = means[metric].min() if perfect == 0 else means[metric].max()
-                value = float(rero.expected_metric(gamma, fallback, perfect))
+                info = METRICS[metric]
+                fallback = means[metric].max() if info.higher_is_better else means[metric].min()
+                value = float(rero.expected_metric(gamma, fallback, info.perfect))
                 rows.append(("rero", mu, kappa, metric, value, value, value))
         epsilon = float(accounting.epsilon_of_mu(mu, mechanism.delta))
         rows.append(("epsilon", mu, np.nan, "epsilon", epsilon, epsilon, epsilon))

@@ -16,8 +16,8 @@ from vpaudit import io
 from vpaudit.errors import VpauditError
 from vpaudit.rng import generator
 
-FULL = Path("resources/data/full")
-ROOT = Path(__file__).parents[3]  # the repository, whose resources/ holds the shipped data
+ROOT = Path(__file__).parents[3]  # the repository, whose resources/ holds the data
+FULL = ROOT / "resources/data/full"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def load_folder(folder: str | Path) -> ImageSet:
             raise VpauditError(
                 f"{path} has shape {array.shape}, {paths[0].name} has {arrays[0].shape}", "resize them to one size"
             )
-    labels = np.zeros(len(paths), dtype=np.int64)
+    labels = np.full(len(paths), -1)  # no class is known
     return ImageSet(folder.name, "test", np.stack(arrays), labels, np.arange(len(paths)), ("image",))
 
 

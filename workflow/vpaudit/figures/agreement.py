@@ -4,10 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vpaudit import stats
 from vpaudit.errors import VpauditError
 from vpaudit.figures import style as styles
-from vpaudit.figures.study import METRICS, Study, epsilon_axis, mu_axis
+from vpaudit.figures.axes import epsilon_axis, mu_axis
+from vpaudit.names import METRICS
+from vpaudit.study import Study
 
 
 def draw(results, style: dict):
@@ -22,7 +23,7 @@ def draw(results, style: dict):
     for column, metric in enumerate(metrics):
         rows = study.agreement[study.agreement["metric"] == metric]
         _scatter(panels[0, column], rows, metric, study.mu, colours)
-        found = _correlations(panels[1, column], rows, study, colours)
+        found = _correlations(panels[1, column], metric, study, colours)
         epsilon_axis(panels[1, column], study, len(metrics))
         tables += [rows.assign(kind="image"), found.assign(metric=metric, kind="rank correlation")]
     panels[0, 0].set_ylabel("draws against target\n(achieved)")
@@ -48,20 +49,13 @@ def _scatter(axes, rows: pd.DataFrame, metric: str, grid: list[float], colours) 
     if metric == "mse":
         axes.set_xscale("log")
         axes.set_yscale("log")
-    name, higher = METRICS[metric]
-    axes.set_title(f"{name}  ({'↑' if higher else '↓'} closer)")
+    arrow = "↑" if METRICS[metric].higher_is_better else "↓"
+    axes.set_title(f"{METRICS[metric].label}  ({arrow} closer)")
     axes.set_xlabel("between draws (estimated)")
 
 
-def _correlations(axes, rows: pd.DataFrame, study: Study, colours) -> pd.DataFrame:
-    found = []
-    for mu in study.mu:
-        at = rows[np.isclose(rows["mu"], mu)]
-        value, low, high = stats.rank_correlation(
-            at["agreement"].to_numpy(), at["achieved"].to_numpy(), study.config["seed"]
-        )
-        found.append({"mu": mu, "value": value, "low": low, "high": high, "n": len(at)})
-    table = pd.DataFrame(found)
+def _correlations(axes, metric: str, study: Study, colours) -> pd.DataFrame:
+    table = study.rank_correlations(metric)
     axes.vlines(table["mu"], table["low"], table["high"], colors=colours, linewidth=1.5)
     axes.scatter(table["mu"], table["value"], c=colours, s=14, zorder=3)
     axes.axhline(0, color="#000000", linewidth=0.6)

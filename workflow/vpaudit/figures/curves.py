@@ -4,8 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from vpaudit import stats
 from vpaudit.figures import style as styles
-from vpaudit.figures.study import LABELS, METRICS, Study, epsilon_axis, mu_axis
+from vpaudit.figures.axes import epsilon_axis, mu_axis
+from vpaudit.names import LABELS, METRICS
+from vpaudit.study import Study, curve_of
 
 PANELS = ("mse", "ncc", "ssim", "lpips_vgg_64")
 ATTACKS = (
@@ -29,7 +32,7 @@ def draw(results, style: dict):
             tables.append(_panel(axes, study, metric, style["colours"]))
         else:
             axes.axis("off")
-            axes.text(0.5, 0.5, f"{METRICS[metric][0]}:\nnot computed in this run", ha="center", va="center")
+            axes.text(0.5, 0.5, f"{METRICS[metric].label}:\nnot computed in this run", ha="center", va="center")
     entries = {}
     for axes in panels.flat:
         entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
@@ -43,7 +46,7 @@ def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
     curves = [_attack(axes, study, *pair, metric, colours) for pair in ATTACKS]
     attacks = pd.concat(curves)
     baselines = [_unrelated(axes, study, metric, colours)]
-    label, higher = METRICS[metric]
+    label, higher = METRICS[metric].label, METRICS[metric].higher_is_better
     if metric == "mse":
         axes.set_yscale("log")
         low, high = 0.6 * attacks["low"].min(), 2 * max(attacks["high"].max(), baselines[0]["high"].max())
@@ -72,10 +75,11 @@ def _attack(axes, study: Study, prior: str, attack: str, metric: str, colours: d
 
 def _unrelated(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
     """Both forms of the baseline: test images against each other, and outputs against the targets of others."""
-    colour, (value, low, high) = colours["unrelated"], study.unrelated(metric)
+    colour = colours["unrelated"]
+    value, low, high = (float(v) for v in stats.bootstrap(study.unrelated(metric).to_numpy()))
     axes.axhspan(low, high, color=colour, alpha=0.1, linewidth=0)
     axes.axhline(value, color=colour, linewidth=0.9, linestyle=":", label="unrelated test images")
-    others = study.unrelated_curve("ddim", metric)
+    others = curve_of(study.others("ddim", metric))
     axes.plot(
         others["mu"], others["value"], color=colour, linewidth=0.9, linestyle=(0, (6, 2, 1, 2, 1, 2)),
         label="DDIM output, other targets",

@@ -4,7 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vpaudit.figures.study import LABELS, Study, number, power
+from vpaudit import ranges
+from vpaudit.names import LABELS, number, power
+from vpaudit.study import Study
 
 ROWS = (  # array, attack, draw
     ("released", None, 0),
@@ -99,7 +101,7 @@ def _column(study: Study, rows: list[tuple], mu: float, places: list[int]):
 
 
 def _signed(image: np.ndarray) -> np.ndarray:
-    image = image.astype(np.float64) / 127.5 - 1
+    image = ranges.signed(image)
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
 
 

@@ -6,7 +6,9 @@ import pandas as pd
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vpaudit.figures import style as styles
-from vpaudit.figures.study import LABELS, METRICS, Study, epsilon_axis, mu_axis
+from vpaudit.figures.axes import epsilon_axis, mu_axis
+from vpaudit.names import LABELS, METRICS
+from vpaudit.study import Study
 
 LADDER = ("true_class", "unconditional", "wrong_class")
 OUTSIDE = (("gaussian", "wiener"), ("none", "raw"))  # no class, and no sampler either
@@ -52,8 +54,8 @@ def _panel(axes, study: Study, attack: str, metric: str, colours: dict, top: boo
     mu_axis(axes, study, label=bottom)
     if top:
         epsilon_axis(axes, study, len(study.measured))
-        name, higher = METRICS[metric]
-        axes.set_title(f"1 − {name}" if higher else name, pad=8)
+        name = METRICS[metric].label
+        axes.set_title(f"1 − {name}" if METRICS[metric].higher_is_better else name, pad=8)
     return pd.concat(tables, ignore_index=True).assign(metric=metric, reference=".".join(base))
 
 

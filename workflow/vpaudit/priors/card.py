@@ -23,7 +23,7 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
     """Write a prior into `folder`, whole or not at all.
 
     Args:
-        trainer: at any step; its EMA weights are written, as float16 (rounded at 2^-11, which moves no metric).
+        trainer: at any step; its averaged weights are written, as float16.
         held_out: float32 (N, C, H, W) images that were not trained on, for the card's loss by noise level.
         about: data set, licence and the like, copied into the card.
     """

@@ -11,7 +11,8 @@ import yaml
 
 from vpaudit import io, stats
 from vpaudit.errors import VpauditError
-from vpaudit.figures.study import LABELS, METRICS, Study, number, power
+from vpaudit.names import LABELS, METRICS, number, power
+from vpaudit.study import Study
 
 TITLES = {
     "reconstructions": "What is left visible",
@@ -78,7 +79,7 @@ def build(results: Path, figures: Path, out: Path) -> None:
         values=[_values(study, metric) for metric in study.measured],
         figures=[_figure(name, Path(figures), study, summary) for name in TITLES],
         claims=[_claim(claim) for claim in summary["claims"]],
-        missing=[METRICS[m][0] for m in study.missing],
+        missing=[METRICS[m].label for m in study.missing],
         wall=[(stage, _duration(seconds)) for stage, seconds in summary["wall_time"].items()],
     )
     with io.atomic(out) as temporary:
@@ -114,7 +115,7 @@ def _end_of_success(study: Study, summary: dict) -> list[str]:
         if match:
             inside = claim["value"] is not None and claim["value"] > study.mu[0]
             interval = f" ({claim['low']:.3g} to {claim['high']:.3g})" if inside else ""
-            answers.setdefault(pretty(claim["measured"]) + interval, []).append(METRICS[match[1]][0])
+            answers.setdefault(pretty(claim["measured"]) + interval, []).append(METRICS[match[1]].label)
     if not answers:
         return []
     texts = [f"by {' and '.join(names)}, {answer}" for answer, names in answers.items()]
@@ -131,10 +132,7 @@ def _shares(study: Study, attack: str) -> pd.DataFrame:
     images would not do: the mean of all images already halves the squared error that those have.
     """
     own = study.grid("unconditional", attack, "mse")
-    t = study.baselines
-    t = t[(t["kind"] == "reconstruction_vs_other") & (t["metric"] == "mse")]
-    t = t[(t["attack"] == attack) & (t["prior"] == "unconditional")]
-    other = t.pivot_table(index="image", columns="mu", values="value").reindex(index=own.index, columns=own.columns)
+    other = study.others(attack, "mse").reindex(index=own.index, columns=own.columns)
     if own.empty:
         return pd.DataFrame(columns=["mu", "value", "low", "high"])
     if other.isna().any(axis=None):
@@ -175,8 +173,8 @@ def _values(study: Study, metric: str) -> dict:
         if len(curve):
             cells = [curve.loc[mu] if mu in curve.index else None for mu in study.mu]
             rows.append((LABELS[attack], [_cell(cell) for cell in cells]))
-    label, higher = METRICS[metric]
-    value, low, high = study.unrelated(metric)
+    label, higher = METRICS[metric].label, METRICS[metric].higher_is_better
+    value, low, high = (float(v) for v in stats.bootstrap(study.unrelated(metric).to_numpy()))
     rows.append(("unrelated test images", [_cell({"value": value, "low": low, "high": high})] * len(study.mu)))
     return {"name": label, "closer": "higher" if higher else "lower", "rows": rows}
 
@@ -244,19 +242,13 @@ def _small(value: float) -> str:
 
 def _shows_consistency(study: Study) -> str:
     metric = "ssim" if "ssim" in study.measured else study.measured[0]
-    rows, found = study.agreement[study.agreement["metric"] == metric], []
-    for mu in study.mu:
-        at = rows[np.isclose(rows["mu"], mu)]
-        if len(at) > 2:
-            found.append(
-                (mu, *stats.rank_correlation(*at[["agreement", "achieved"]].to_numpy().T, study.config["seed"]))
-            )
+    found = list(study.rank_correlations(metric)[["mu", "value", "low", "high"]].itertuples(index=False, name=None))
     if not found:
         return "Fewer than two draws an image: agreement could not be computed."
     positive = sum(low > 0 for _, _, low, _ in found)
     (mu1, v1, l1, h1), (mu2, v2, l2, h2) = min(found, key=lambda f: f[1]), max(found, key=lambda f: f[1])
     return (
-        f"Measured by {METRICS[metric][0]}, images whose draws agree more are also closer to their targets at "
+        f"Measured by {METRICS[metric].label}, images whose draws agree more are also closer to their targets at "
         f"{positive} of {len(found)} noise levels (interval above zero). The correlation runs from {v1:.2f} "
         f"({l1:.2f} to {h1:.2f}) at µ = {mu1:g} to {v2:.2f} ({l2:.2f} to {h2:.2f}) at µ = {mu2:g}."
     ).replace("-", "−")
@@ -289,15 +281,9 @@ def _claim(claim: dict) -> dict:
 
 def pretty(text: str) -> str:
     """Names of columns as they are printed: mu as µ, lpips_vgg_64 as LPIPS-VGG, ddim as DDIM."""
-    for name, (label, _) in METRICS.items():
-        text = re.sub(rf"\b{name}\b", label, text)
-    for name, label in (
-        ("mu", "µ"),
-        ("gamma", "γ"),
-        ("ddim", "DDIM"),
-        ("ddpm", "DDPM"),
-        ("posterior_mean", "posterior mean"),
-    ):
+    for name, metric in METRICS.items():
+        text = re.sub(rf"\b{name}\b", metric.label, text)
+    for name, label in NAMES.items():
         text = re.sub(rf"\b{name}\b", label, text)
     return text.replace("<=", "≤").replace(">=", "≥")
 

@@ -3,6 +3,7 @@
 Rules call these through `python -m vpaudit <stage>`; all thought is in the modules they call.
 """
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,12 @@ import torch
 from tqdm import tqdm
 
 import vpaudit
-from vpaudit import attack, consistency, io, mechanism, ranges
+from vpaudit import attack, io, mechanism, ranges
 from vpaudit.config import Config
 from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
 from vpaudit.layout import Layout
 from vpaudit.mechanism import Mechanism, Observation
-from vpaudit.rng import generator
 from vpaudit.stages.tables import write_table
 
 PACKAGE = Path(vpaudit.__file__).parent
@@ -94,15 +94,17 @@ def reconstruct(config: Config, layout: Layout, mu: str, device: str = "auto") -
     )
     results: dict[str, list[np.ndarray]] = {}
     jobs = [(a, c, d) for a in config.attacks for c in a.conditioning for d in range(a.draws)]
+    if (seen.labels < 0).any():  # images of a folder have no class
+        jobs = [job for job in jobs if job[1] == "unconditional"]
     total = len(seen) * sum(a.steps for a, _, _ in jobs)
     with tqdm(total=total, desc=f"mu={mu}", unit="call", disable=None, ascii=True, ncols=79) as bar:
         for settings, conditioning, draw in jobs:
             shards = []
             for start in range(0, len(seen), config.shard_size):
                 part = seen[start : start + config.shard_size]
-                prior = priors.of(settings.kind)
 
-                def compute(part=part, prior=prior, settings=settings, conditioning=conditioning, draw=draw):
+                def compute(part=part, settings=settings, conditioning=conditioning, draw=draw):
+                    prior = priors.of(settings.kind)
                     return attack.reconstruct(part, prior, settings, config.seed, conditioning, draw).cpu().numpy()
 
                 plain = settings.model_dump(exclude={"draws", "conditioning"})
@@ -126,29 +128,30 @@ def prior_name(kind: str, conditioning: str) -> str:
 
 
 class _Priors:
-    """The priors of a study, read when first needed."""
+    """The priors of a study, each read once, when first needed."""
 
     def __init__(self, config: Config, layout: Layout, device: str):
-        self.config, self.layout, self.cache = config, layout, {}
+        self.config, self.layout = config, layout
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def files(self) -> list[Path]:
         return sorted(p for folder in (self.layout.prior, self.layout.gaussian) for p in folder.rglob("*.safetensors"))
 
-    def of(self, kind: str):
-        if kind == "raw":
-            return None
-        if kind not in self.cache:
-            from vpaudit.priors import gaussian, network
+    @cached_property
+    def network(self):
+        from vpaudit.priors import network
 
-            if kind == "wiener":
-                self.cache[kind] = gaussian.GaussianPrior.load(self.layout.gaussian)
-            else:
-                self.cache.setdefault(
-                    "network", network.load(self.layout.prior, self.device, self.config.prior.precision)
-                )
-                self.cache[kind] = self.cache["network"]
-        return self.cache[kind]
+        return network.load(self.layout.prior, self.device, self.config.prior.precision)
+
+    @cached_property
+    def gaussian(self):
+        from vpaudit.priors.gaussian import GaussianPrior
+
+        return GaussianPrior.load(self.layout.gaussian)
+
+    def of(self, kind: str):
+        """The prior that a kind of attack asks; None for `raw`."""
+        return {"raw": lambda: None, "wiener": lambda: self.gaussian}.get(kind, lambda: self.network)()
 
 
 def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool = False) -> None:
@@ -182,123 +185,31 @@ def fit_gaussian(name: str, folder: str) -> None:
 
 
 def baseline(config: Config, layout: Layout) -> None:
-    """targets.npz -> parts/baselines/mu=unrelated.parquet: what can be had without any release.
-
-    Test images against other test images (test_vs_test), and the mean training image against each (mean_image).
-    """
+    """targets.npz, Gaussian prior -> parts/baselines/mu=unrelated.parquet: what can be had without any release."""
+    from vpaudit import evaluate as measure
     from vpaudit.priors.gaussian import GaussianPrior
 
     x, _, ids = read_targets(layout)
-    meter = _Meter(config, x)
-    rows = []
-    for number in range(config.evaluate.unrelated):
-        other = other_targets(len(x), config.seed, number)
-        values = meter.compare(x, x[other], meter.target_features, _pick(meter.target_features, other))
-        rows += meter.rows(values, ids, kind="test_vs_test", prior="", attack="", mu=np.nan)
-    mean = GaussianPrior.load(layout.gaussian).mean.clamp(ranges.LOW, ranges.HIGH).expand_as(x)
-    values = meter.compare(mean, x, meter.features(mean), meter.target_features)
-    rows += meter.rows(values, ids, kind="mean_image", prior="", attack="", mu=np.nan)
-    write_table(layout.part("baselines", "unrelated"), _mean_over_others(pd.concat(rows)))
+    mean = GaussianPrior.load(layout.gaussian).mean.clamp(ranges.LOW, ranges.HIGH)
+    table = measure.without_release(measure.Meter(config, x, ids), mean)
+    write_table(layout.part("baselines", "unrelated"), table)
 
 
 def evaluate(config: Config, layout: Layout, mu: str) -> None:
     """reconstructions/mu=<mu>.npz -> parts of metrics, baselines and consistency at this mu."""
+    from vpaudit import evaluate as measure
+
     x, _, ids = read_targets(layout)
-    meter = _Meter(config, x)
-    metrics, baselines, agreements = [], [], []
+    meter = measure.Meter(config, x, ids)
+    parts = {"metrics": [], "baselines": [], "consistency": []}
     with _open(layout.reconstruction(mu)) as file:
-        names = tqdm(file.files, desc=f"mu={mu}", unit="attack", disable=None, ascii=True, ncols=79)
-        for name in names:
-            draws = torch.from_numpy(file[name])
-            prior, kind = name.split(".")
-            tag = {"prior": prior, "attack": kind, "mu": float(mu)}
-            features = [meter.features(d) for d in draws]
-            achieved = [meter.compare(d, x, f, meter.target_features) for d, f in zip(draws, features)]
-            for draw, values in enumerate(achieved):
-                metrics += meter.rows(values, ids, knowledge="lambda_sigma", rounds=1, draw=draw, **tag)
-            for number in range(config.evaluate.unrelated):
-                other = other_targets(len(x), config.seed, number)
-                values = meter.compare(draws[0], x[other], features[0], _pick(meter.target_features, other))
-                baselines += meter.rows(values, ids, kind="reconstruction_vs_other", **tag)
-            if len(draws) > 1:
-                agreements += _agreement_rows(meter, draws, features, achieved, ids, tag)
-    write_table(layout.part("metrics", mu), pd.concat(metrics))
-    write_table(layout.part("baselines", mu), _mean_over_others(pd.concat(baselines)))
-    columns = ["dataset", "image", "prior", "attack", "mu", "metric", "agreement", "achieved"]
-    empty = pd.DataFrame({c: pd.Series(dtype="str" if c in columns[:1] + columns[2:4] else float) for c in columns})
-    write_table(layout.part("consistency", mu), pd.concat(agreements) if agreements else empty)
-
-
-def _agreement_rows(meter, draws, features, achieved, ids, tag) -> list[pd.DataFrame]:
-    """Agreement (from draws alone) beside what was achieved (against the target)."""
-    found = consistency.agreement(draws, lambda j, k: meter.compare(draws[j], draws[k], features[j], features[k]))
-    rows = []
-    for metric, values in found.items():
-        true = [a[metric if metric in a else "mse"] for a in achieved]
-        reached = torch.stack(true).mean(0)
-        reached = reached.sqrt() if metric == "pixel_std" else reached
-        rows.append(
-            pd.DataFrame(
-                {
-                    "dataset": meter.dataset,
-                    "image": ids.numpy(),
-                    **tag,
-                    "metric": metric,
-                    "agreement": values.numpy(),
-                    "achieved": reached.numpy(),
-                }
-            )
-        )
-    return rows
-
-
-def other_targets(count: int, seed: int, number: int) -> torch.Tensor:
-    """For each of `count` images the place of another one: a random cyclic shift of a random order, (count,) int64."""
-    rng = generator(seed, "other targets", number)
-    order = torch.randperm(count, generator=rng)
-    partner = torch.empty_like(order)
-    partner[order] = order.roll(1)
-    return partner
-
-
-class _Meter:
-    """The study's metrics, with the targets' LPIPS features kept."""
-
-    def __init__(self, config: Config, x: torch.Tensor):
-        from vpaudit import metrics
-
-        self.library, self.dataset = metrics, config.dataset
-        self.names = [name for name in config.evaluate.metrics if not name.startswith("lpips")]
-        self.lpips_name = next((name for name in config.evaluate.metrics if name.startswith("lpips")), None)
-        self.lpips = None
-        if self.lpips_name:
-            try:
-                self.lpips = metrics.Lpips()
-            except metrics.BackboneMissing as error:
-                print(f"{self.lpips_name} left out: {error}", flush=True)
-        self.target_features = self.features(x)
-
-    def features(self, images: torch.Tensor):
-        return self.lpips.features(images) if self.lpips else None
-
-    def compare(self, a, b, a_features, b_features) -> dict[str, torch.Tensor]:
-        values = self.library.compute(self.names, a, b)
-        if self.lpips:
-            values[self.lpips_name] = self.lpips.distance(a_features, b_features)
-        return values
-
-    def rows(self, values: dict[str, torch.Tensor], ids: torch.Tensor, **columns) -> list[pd.DataFrame]:
-        base = {"dataset": self.dataset, "image": ids.numpy(), **columns}
-        return [pd.DataFrame({**base, "metric": name, "value": v.numpy()}) for name, v in values.items()]
-
-
-def _pick(features, order: torch.Tensor):
-    return None if features is None else [f[order] for f in features]
-
-
-def _mean_over_others(table: pd.DataFrame) -> pd.DataFrame:
-    keys = [c for c in table.columns if c != "value"]
-    return table.groupby(keys, dropna=False, sort=False, as_index=False)["value"].mean()
+        for name in tqdm(file.files, desc=f"mu={mu}", unit="attack", disable=None, ascii=True, ncols=79):
+            prior, attack_name = name.split(".")
+            tag = {"prior": prior, "attack": attack_name, "mu": float(mu)}
+            for table, rows in measure.measure(meter, torch.from_numpy(file[name]), tag).items():
+                parts[table].append(rows)
+    for table, rows in parts.items():
+        write_table(layout.part(table, mu), pd.concat(rows, ignore_index=True))
 
 
 def _open(path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vpaudit import io
+from vpaudit import io, ranges
 from vpaudit.config import Config
 from vpaudit.layout import Layout
 
@@ -15,7 +15,7 @@ def bounds(config: Config, layout: Layout) -> None:
     from vpaudit.bounds import table as law
 
     with np.load(layout.targets) as file:
-        pixels = file["images"].astype(np.float64) / 127.5 - 1.0
+        pixels = ranges.signed(file["images"])
     unrelated = pd.read_parquet(layout.part("baselines", "unrelated"))
     table = law.table(pixels.reshape(len(pixels), -1), unrelated, config.mechanism, config.bounds)
     write_table(layout.table("bounds"), table.assign(dataset=config.dataset))

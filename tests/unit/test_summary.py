@@ -1,0 +1,79 @@
+"""Claims: the one rule of verdicts, the threshold, and an invented study whose answers are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_results import MU, write
+
+from vpaudit import config as configuration
+from vpaudit import summary
+from vpaudit.layout import Layout
+
+
+def course(*intervals):
+    low, high = np.array(intervals, dtype=float).T
+    return pd.DataFrame({"mu": [1.0, 2.0, 3.0, 4.0][: len(low)], "value": (low + high) / 2, "low": low, "high": high})
+
+
+@pytest.mark.parametrize(
+    ("intervals", "verdict", "weakest", "caveat"),
+    [
+        (((1, 2), (0.5, 3)), "confirmed", 1, ""),
+        (((1, 2), (-0.5, 3)), "confirmed with a caveat", 1, "Open at mu = 2"),
+        (((-1, 2), (-0.5, 3), (1, 2)), "inconclusive", 0, "Open at mu = 1, 2"),
+        (((1, 2), (2, 3), (-2, -1)), "not confirmed", 2, "Contradicted at mu = 3"),
+    ],
+)
+def test_one_rule_for_both_directions(intervals, verdict, weakest, caveat):
+    up = course(*intervals)
+    down = up.assign(value=-up["value"], low=-up["high"], high=-up["low"])
+    for table, above in ((up, True), (down, False)):
+        found = summary.judge(table, 0, above)
+        assert found[:2] == (weakest, verdict)
+        assert found[2].startswith(caveat)
+        assert bool(found[2]) == bool(caveat)
+
+
+def test_the_threshold_is_where_the_gap_changes_sign():
+    assert summary.crossing([1, 10, 100], np.array([-1.0, 1.0, 2.0])) == pytest.approx(10**0.5)
+    assert summary.crossing([1, 10, 100], np.array([1.0, 1.0, 2.0])) == 1
+    assert np.isnan(summary.crossing([1, 10, 100], np.array([1.0, 1.0, -2.0])))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("summary")
+    config = configuration.resolve({"study": "invented", "prior": {"path": str(folder / "prior")}})
+    layout = Layout(config)
+    layout.results = write(folder / "results")
+    (folder / "prior").mkdir()
+    card = {"data": "discs", "parameters": 9, "images_seen": 5, "passes": 1.5, "steps": 5, "steps_planned": 10}
+    (folder / "prior" / "card.json").write_text(json.dumps(card))
+    return summary.build(config, layout)
+
+
+def test_what_was_put_in_comes_out(found):
+    """Errors fall with mu and follow each image's difficulty; ratios between attacks were put in by hand."""
+    claims = {claim["id"]: claim for claim in found["claims"]}
+    for name in ("grows_with_mu_mse", "agreement_predicts_mse", "beats_wiener", "wiener_beats_raw", "prior_true_class"):
+        assert claims[name]["verdict"] == "confirmed", name
+    for name, ratio in (("beats_wiener", 1 / 1.6), ("prior_true_class", 0.8), ("ddim_below_ddpm_mse", 1.3 / 1.8)):
+        assert np.median([row["value"] for row in claims[name]["by_mu"]]) == pytest.approx(ratio, rel=0.1), name
+    worst = max(claims["beats_wiener"]["by_mu"], key=lambda row: row["high"])
+    assert claims["beats_wiener"]["value"] == worst["value"]
+    assert [row["mu"] for row in claims["grows_with_mu_mse"]["by_mu"]] == list(MU[1:])
+
+
+def test_every_claim_is_whole_and_plain_json(found):
+    json.dumps(found)
+    for claim in found["claims"]:
+        assert claim["n"] == 30
+        assert "{" not in claim["measured"]
+        if claim["value"] is not None:
+            assert claim["low"] <= claim["value"] <= claim["high"]
+
+
+def test_a_half_trained_prior_is_told(found):
+    assert any("half-trained: 5 of 10 steps" in note for note in found["notes"])

@@ -1,0 +1,52 @@
+"""What things are called and how numbers are written: one table of metrics, one of labels. Torch is not needed."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Label in print, direction, and value of a perfect reconstruction."""
+
+    label: str
+    higher_is_better: bool
+    perfect: float
+
+
+METRICS = {
+    "mse": Metric("MSE", False, 0.0),
+    "psnr": Metric("PSNR (dB)", True, math.inf),
+    "ssim": Metric("SSIM", True, 1.0),
+    "ncc": Metric("NCC", True, 1.0),
+    "lpips_vgg_64": Metric("LPIPS-VGG", False, 0.0),  # images enlarged to 64 pixels first
+    "lpips_vgg": Metric("LPIPS-VGG", False, 0.0),
+}
+MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's claims are checked
+
+LABELS = {
+    "raw": "observation (no prior)",
+    "wiener": "Gaussian prior",
+    "posterior_mean": "posterior mean",
+    "ddim": "DDIM",
+    "ddpm": "DDPM draw",
+    "true_class": "true class known",
+    "unconditional": "no class known",
+    "wrong_class": "wrong class believed",
+    "gaussian": "Gaussian prior",
+    "none": "no prior",
+}
+
+
+def number(value: float) -> str:
+    """Three significant digits, no exponent: 0.512, 33.1, 1,460."""
+    rounded = float(f"{value:.3g}")
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:,.{digits}f}"
+
+
+def power(value: float) -> str:
+    """1e-05 as 10⁻⁵, other numbers as they are."""
+    digits = f"{value:.0e}"
+    if float(digits) != value or not digits.startswith("1e"):
+        return f"{value:g}"
+    return "10" + str(int(digits[2:])).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
