@@ -46,6 +46,12 @@ def training_images(wildcards):
     )
 
 
+def few_step_plan(wildcards):
+    """The prior's fitted solver, where an attack uses it."""
+    used = any(attack.kind == "few_step" for attack in STUDY.attacks)
+    return [PATHS.prior / "few_step.json"] if used else []
+
+
 def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
     tables = [

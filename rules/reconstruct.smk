@@ -8,9 +8,11 @@ rule reconstruct:
         PATHS.prior / "card.json",
         PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
         PATHS.gaussian / "gaussian.safetensors",
+        few_step_plan,
         code(
             "attack.py",
             "samplers.py",
+            "fewstep.py",
             "mechanism.py",
             "journal.py",
             "stages/images.py",

@@ -45,7 +45,7 @@ def test_ddim_equals_diffusers_where_its_steps_are_exact(prediction_type):
     for t in steps:
         output = prior(scaled, torch.full((4,), float(t)), None)
         scaled = theirs.step(output, t, scaled).prev_sample
-    got = samplers.ddim(prior.denoise, x, levels_of(prior, steps))
+    got = samplers.last(samplers.ddim_steps(prior.denoise, x, levels_of(prior, steps)))
     assert torch.allclose(got, scaled, atol=1e-3, rtol=1e-3)
 
 
@@ -64,8 +64,45 @@ def test_ddpm_equals_diffusers_with_the_same_noise(prediction_type):
         output = prior(scaled, torch.full((4,), float(t)), None)
         generator = torch.Generator().manual_seed(number)
         scaled = theirs.step(output, t, scaled, generator=generator).prev_sample
-    got = samplers.ddim(prior.denoise, x, levels_of(prior, steps), 1.0, lambda: next(replay))
+    got = samplers.last(samplers.ddim_steps(prior.denoise, x, levels_of(prior, steps), 1.0, lambda: next(replay)))
     assert torch.allclose(got, scaled, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
+@torch.inference_mode()
+def test_second_order_multistep_equals_diffusers(prediction_type, eta):
+    """DPM-Solver++ 2M and its SDE form, `heun` weights (the exact integral of the line through two calls)."""
+    prior = tiny_prior(prediction_type)
+    steps = [700, 512, 333, 200, 77, 20, 3]
+    theirs = diffusers.DPMSolverMultistepScheduler(
+        prediction_type=prediction_type, algorithm_type="sde-dpmsolver++" if eta else "dpmsolver++", solver_order=2,
+        solver_type="heun", final_sigmas_type="zero",
+    )  # fmt: skip
+    theirs.set_timesteps(timesteps=steps)
+    scaled, x, _ = start(prior, steps[0])
+    noises = [torch.randn(x.shape, generator=torch.Generator().manual_seed(i)) for i in range(len(steps))]
+    replay = iter(noises)
+    for t, noise in zip(steps, noises):
+        output = prior(scaled, torch.full((4,), float(t)), None)
+        scaled = theirs.step(output, t, scaled, variance_noise=noise).prev_sample
+    states = samplers.multistep_steps(prior.denoise, x, levels_of(prior, steps), eta, lambda: next(replay), order=2)
+    assert torch.allclose(samplers.last(states), scaled, atol=1e-3, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_heun_equals_diffusers():
+    prior = tiny_prior()
+    steps = [700, 333, 77, 3]
+    theirs = diffusers.HeunDiscreteScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
+    theirs.set_timesteps(timesteps=steps)
+    _, x, _ = start(prior, steps[0])
+    state = x
+    for t in theirs.timesteps:
+        output = prior(theirs.scale_model_input(state, t), t.float().expand(4), None)
+        state = theirs.step(output, t, state).prev_sample
+    got = samplers.last(samplers.heun_steps(prior.denoise, x, levels_of(prior, steps)))
+    assert torch.allclose(got, state, atol=1e-3, rtol=1e-3)
 
 
 @torch.inference_mode()

@@ -63,7 +63,7 @@ def many_draws(prior, x, sigma, count, steps, eta):
     start = torch.full((count,), sigma)
     levels = samplers.noise_levels(start, steps, "karras", last=min(0.02, sigma / 20))
     noise = KeyedNoise([(7, i) for i in range(count)], SHAPE)
-    return samplers.ddim(prior.denoise, x.expand(count, *SHAPE), levels, eta, noise)
+    return samplers.last(samplers.ddim_steps(prior.denoise, x.expand(count, *SHAPE), levels, eta, noise))
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 5.0])

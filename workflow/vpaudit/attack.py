@@ -5,6 +5,8 @@ Nothing here sees a target or a metric; what the threat model does not share is 
 image depends on (study seed, data set, image id, mu, draw) and on nothing that stands beside it (design invariant 1).
 """
 
+from collections.abc import Iterator
+
 import torch
 
 from vpaudit import samplers
@@ -51,13 +53,30 @@ def reconstruct(
 
     if attack.kind in ("posterior_mean", "wiener"):
         return denoise(x, s).clamp(LOW, HIGH)
-    levels = samplers.noise_levels(s, attack.steps, attack.spacing, table=getattr(prior, "table", None))
     keys = [
         (seed, observation.dataset, i, f"mu={observation.mu:g}", f"draw={draw}", attack.name)
         for i in observation.ids.tolist()
     ]
-    noise = KeyedNoise(keys, x.shape[1:]) if attack.eta > 0 else None
-    return samplers.ddim(denoise, x, levels, attack.eta, noise).clamp(LOW, HIGH)
+    noise = KeyedNoise(keys, x.shape[1:], x.device) if attack.stochastic else None
+    return samplers.last(chain(denoise, x, s, prior, attack, noise)).clamp(LOW, HIGH)
+
+
+def chain(denoise, x, s, prior, attack: Attack, noise: KeyedNoise | None = None) -> Iterator[torch.Tensor]:
+    """The states of a sampler from x (B, C, H, W) at noise s (B,) to the end, by the attack's kind and options."""
+    if attack.kind == "few_step":
+        if getattr(prior, "few_step", None) is None:
+            raise VpauditError(
+                f"attack {attack.name!r}: the prior has no fitted few-step solver",
+                "run `vpaudit few-step --prior FOLDER`, or use kind: multistep",
+            )
+        return samplers.linear_steps(denoise, x, *prior.few_step.at(s))
+    levels = samplers.noise_levels(s, attack.steps, attack.spacing, table=getattr(prior, "table", None))
+    if attack.kind == "multistep":
+        return samplers.multistep_steps(denoise, x, levels, attack.eta, noise, attack.order)
+    if attack.kind == "heun":
+        return samplers.heun_steps(denoise, x, levels, attack.churn, noise)
+    stepper = {"ddim": samplers.ddim_steps, "ddrm": samplers.ddrm_steps}[attack.kind]
+    return stepper(denoise, x, levels, attack.eta, noise)
 
 
 def class_labels(observation: Observation, conditioning: str, num_classes: int, seed: int) -> torch.Tensor | None:

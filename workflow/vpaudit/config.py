@@ -99,21 +99,36 @@ class Attack(Section):
     """One attack, run once for every conditioning and draw."""
 
     name: str = Field(description="name in the tables")
-    kind: Literal["raw", "wiener", "posterior_mean", "ddim"] = Field(
-        description="what is done; ddim with eta=1 is DDPM"
+    kind: Literal["raw", "wiener", "posterior_mean", "ddim", "multistep", "heun", "ddrm", "few_step"] = Field(
+        description="what is done (workflow/vpaudit/samplers.py); ddim with eta=1 is DDPM"
     )
     conditioning: list[Literal["unconditional", "true_class", "wrong_class"]] = Field(
         ["unconditional"], description="what the network is told of the class"
     )
-    steps: int = Field(1, ge=1, description="network calls a draw (ddim)")
-    eta: float = Field(0.0, ge=0, le=1, description="0 deterministic DDIM, 1 ancestral DDPM")
+    steps: int = Field(1, ge=1, description="noise levels a draw; network calls, but 2 steps - 1 for heun")
+    eta: float = Field(0.0, ge=0, le=1, description="0 deterministic, 1 ancestral (ddim, multistep, ddrm)")
+    order: int = Field(2, ge=1, le=4, description="calls that a step of multistep extrapolates from")
+    churn: float = Field(0.0, ge=0, le=0.41, description="relative noise added before a step of heun")
     spacing: Literal["karras", "log", "t"] = Field("karras", description="how the noise levels are spaced")
     draws: int = Field(1, ge=1, description="draws an image")
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether another draw gives another result."""
+        return self.eta > 0 or self.churn > 0
+
     @model_validator(mode="after")
     def _sensible(self):
-        if self.draws > 1 and (self.kind != "ddim" or self.eta == 0):
-            raise ValueError(f"attack {self.name!r}: several draws need a stochastic sampler (kind: ddim, eta > 0)")
+        takes_eta = self.kind in ("ddim", "multistep", "ddrm")
+        if self.eta > 0 and not takes_eta:
+            raise ValueError(f"attack {self.name!r}: eta is for kinds ddim, multistep and ddrm, not {self.kind}")
+        if self.churn > 0 and self.kind != "heun":
+            raise ValueError(f"attack {self.name!r}: churn is for kind heun, not {self.kind}")
+        if self.draws > 1 and not self.stochastic:
+            raise ValueError(
+                f"attack {self.name!r}: several draws need a stochastic sampler (kind ddim, multistep or ddrm with "
+                "eta > 0, or heun with churn > 0)"
+            )
         return self
 
 

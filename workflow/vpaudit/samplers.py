@@ -1,12 +1,22 @@
 """Samplers: from x = x0 + sigma z down an explicit list of noise levels. They know no data set and no file.
 
-All work in sigma (variance-exploding coordinates), with one list an image, because s = |x| / mu differs by image.
-A step from sigma to sigma' with the posterior mean D = E[x0 | x] is (Song et al. 2010.02502, eq. 12, divided by
-sqrt(abar')):
+All work in sigma (variance-exploding coordinates), with one list an image, because s = |x| / mu differs by image. D is
+the posterior mean E[x0 | x] at the current level, sigma the current level, sigma' the next one, z fresh noise.
 
-    x' = D + sqrt(sigma'^2 - v) (x - D) / sigma + sqrt(v) z,    v = eta^2 sigma'^2 (1 - sigma'^2 / sigma^2)
+    ddim       x' = D + sqrt(sigma'^2 - v) (x - D) / sigma + sqrt(v) z,   v = eta^2 sigma'^2 (1 - sigma'^2 / sigma^2)
+               (Song et al. 2010.02502, eq. 12, over sqrt(abar')). eta = 0 is DDIM; eta = 1 is DDPM's ancestral step
+               with the posterior ("fixed_small") variance (Ho et al. 2006.11239).
+    multistep  x' = r^p x + integral of p e^(-p (h - u)) D(u) du over [0, h] + sigma' sqrt(1 - r^(2 eta^2)) z,
+               r = sigma' / sigma, h = -log r, p = 1 + eta^2, with D a polynomial through the last `order` calls
+               (Xue et al. 2309.05019, eq. 11). Order 1 is ddim at eta = 0 and at 1; order 2 is DPM-Solver++ 2M at
+               eta = 0 (Lu et al. 2211.01095) and its SDE form at eta = 1.
+    heun       Karras et al. 2206.00364, algorithms 1 and 2: two calls a step, the last step one; `churn` > 0 first
+               raises the noise to sigma (1 + churn).
+    ddrm       x' = D + sqrt(1 - eta^2) sigma' (y - D) / s + eta sigma' z: anchored to the measurement y of noise s
+               (Kawar et al. 2201.11793 with H = I and eta_b = 1, whose first level is the measurement itself).
+    linear     x' = c_0 y + sum_j c_j D_j over all calls so far, with coefficients fitted to a prior (`fewstep`).
 
-eta = 0 is DDIM, eta = 1 is DDPM's ancestral step with the posterior ("fixed_small") variance (Ho et al. 2006.11239).
+A column of zeros ends the list: its step is x' = D, except in `linear`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +28,9 @@ from vpaudit.priors.base import Denoiser, per_image
 
 SIGMA_LAST = 0.02  # the last noise level before 0: two and a half of 255 grey levels
 
+Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Noise = Callable[[], torch.Tensor]
+
 
 def noise_levels(
     start: torch.Tensor, steps: int, spacing: str = "karras", last: float = SIGMA_LAST, table=None, rho: float = 7.0
@@ -26,7 +39,7 @@ def noise_levels(
 
     Args:
         start: (B,) > 0, the noise of the observation.
-        steps: number of denoiser calls, >= 1.
+        steps: number of levels above 0, >= 1.
         spacing: "karras" (Karras et al. 2206.00364, eq. 5), "log" (uniform in log sigma), "t" (uniform in the model's
             timestep; needs `table`, a SigmaTable).
         last: level of the final call; an image that starts lower ends at half its start.
@@ -38,7 +51,7 @@ def noise_levels(
         raise VpauditError(f"steps={steps}: a sampler needs at least one step", "give steps >= 1")
     start = start.double()
     low = torch.minimum(torch.full_like(start, last), start / 2)
-    u = torch.linspace(0, 1, steps, dtype=torch.float64)[None]
+    u = torch.linspace(0, 1, steps, dtype=torch.float64, device=start.device)[None]
     if spacing == "karras":
         high_root, low_root = start[:, None] ** (1 / rho), low[:, None] ** (1 / rho)
         levels = (high_root + u * (low_root - high_root)) ** rho
@@ -53,25 +66,29 @@ def noise_levels(
     return torch.cat([levels, torch.zeros_like(start)[:, None]], dim=1).float()
 
 
+def _pairs(levels: torch.Tensor):
+    return zip(levels[:, :-1].unbind(1), levels[:, 1:].unbind(1))
+
+
+def _need(noise: Noise | None, amount: float, name: str) -> None:
+    if amount > 0 and noise is None:
+        raise VpauditError(f"{name}={amount} needs a source of noise", "pass noise=KeyedNoise(...)")
+
+
 def ddim_steps(
-    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
-    levels: torch.Tensor,
-    eta: float = 0.0,
-    noise: Callable[[], torch.Tensor] | None = None,
+    denoise: Denoise, x: torch.Tensor, levels: torch.Tensor, eta: float = 0.0, noise: Noise | None = None
 ) -> Iterator[torch.Tensor]:
     """Yield the state after each step; the last one is free of noise.
 
     Args:
         denoise: (x, sigma (B,)) -> E[x0 | x].
         x: (B, C, H, W) at noise levels[:, 0].
-        levels: (B, n + 1), falling, as `noise_levels` gives them; a column of zeros ends the chain.
+        levels: (B, n + 1), falling, as `noise_levels` gives them.
         eta: 0 deterministic to 1 ancestral.
         noise: gives fresh standard normal noise of x's shape; needed for eta > 0.
     """
-    if eta > 0 and noise is None:
-        raise VpauditError(f"eta={eta} needs a source of noise", "pass noise=KeyedNoise(...)")
-    for now, then in zip(levels[:, :-1].unbind(1), levels[:, 1:].unbind(1)):
+    _need(noise, eta, "eta")
+    for now, then in _pairs(levels):
         x0 = denoise(x, now)
         variance = eta**2 * then**2 * (1 - (then / now) ** 2)
         direction = (then**2 - variance).clamp_min(0).sqrt() / now
@@ -81,15 +98,113 @@ def ddim_steps(
         yield x
 
 
-def ddim(denoise, x, levels, eta=0.0, noise=None) -> torch.Tensor:
-    """The end of `ddim_steps`."""
-    for x in ddim_steps(denoise, x, levels, eta, noise):  # noqa: B007, B020
+def multistep_steps(
+    denoise: Denoise,
+    x: torch.Tensor,
+    levels: torch.Tensor,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+    order: int = 2,
+) -> Iterator[torch.Tensor]:
+    """As `ddim_steps`, with a polynomial of degree order - 1 through the last calls; eta in [0, 1], order 1 to 4."""
+    _need(noise, eta, "eta")
+    power, calls = 1 + eta**2, []
+    for now, then in _pairs(levels):
+        calls = [(now.double().log(), denoise(x, now)), *calls[: order - 1]]
+        ratio = (then / now).double()
+        if bool((then <= 0).any()):
+            x = per_image(ratio**power).float() * x + per_image(1 - ratio**power).float() * calls[0][1]
+        else:
+            weights = exponential_weights(torch.stack([log for log, _ in calls], 1), then.double().log(), power)
+            x = per_image(ratio**power).float() * x
+            x = x + sum(per_image(w).float() * x0 for w, (_, x0) in zip(weights.unbind(1), calls))
+            if eta > 0:
+                x = x + per_image(then * (1 - ratio ** (2 * eta**2)).clamp_min(0).sqrt().float()) * noise()
+        yield x
+
+
+def exponential_weights(log_sigmas: torch.Tensor, log_next: torch.Tensor, power: float = 1.0) -> torch.Tensor:
+    """Weights w with sum_j w_j f(u_j) = integral of p e^(-p (h - u)) f(u) du over [0, h] for polynomials of degree < k.
+
+    u = log sigma_now - log sigma. With the moments M_0 = 1 - e^(-p h), M_m = h^m - (m / p) M_(m-1), w solves
+    sum_j w_j u_j^m = M_m.
+
+    Args:
+        log_sigmas: float64 (B, k), the current level first, then earlier (higher) ones.
+        log_next: float64 (B,), below all of them; power: p >= 1.
+
+    Returns:
+        float64 (B, k).
+    """
+    nodes = log_sigmas[:, :1] - log_sigmas
+    h = log_sigmas[:, 0] - log_next
+    moments = [-torch.expm1(-power * h)]
+    for m in range(1, log_sigmas.shape[1]):
+        moments.append(h**m - m / power * moments[-1])
+    powers = nodes[:, None, :] ** torch.arange(len(moments), device=h.device)[None, :, None]
+    return torch.linalg.solve(powers, torch.stack(moments, dim=1))
+
+
+def heun_steps(
+    denoise: Denoise, x: torch.Tensor, levels: torch.Tensor, churn: float = 0.0, noise: Noise | None = None
+) -> Iterator[torch.Tensor]:
+    """Second order by a corrected Euler step, 2 n - 1 calls for n levels. churn: relative rise in noise, 0 to 0.41."""
+    _need(noise, churn, "churn")
+    for now, then in _pairs(levels):
+        if churn > 0:
+            raised = now * (1 + churn)
+            x, now = x + per_image((raised**2 - now**2).sqrt()) * noise(), raised
+        slope = (x - denoise(x, now)) / per_image(now)
+        guess = x + per_image(then - now) * slope
+        if bool((then > 0).all()):
+            slope = (slope + (guess - denoise(guess, then)) / per_image(then)) / 2
+        x = x + per_image(then - now) * slope
+        yield x
+
+
+def ddrm_steps(
+    denoise: Denoise, x: torch.Tensor, levels: torch.Tensor, eta: float = 0.85, noise: Noise | None = None
+) -> Iterator[torch.Tensor]:
+    """Anchored to the measurement, which is x at levels[:, 0]; eta in [0, 1] is the share of fresh noise."""
+    _need(noise, eta, "eta")
+    y, s = x, levels[:, 0]
+    for now, then in _pairs(levels):
+        x0 = denoise(x, now)
+        x = x0 + per_image((1 - eta**2) ** 0.5 * then / s) * (y - x0)
+        if eta > 0 and bool((then > 0).any()):
+            x = x + per_image(eta * then) * noise()
+        yield x
+
+
+def linear_steps(
+    denoise: Denoise, x: torch.Tensor, levels: torch.Tensor, coefficients: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Fixed linear combinations of the observation and every call so far.
+
+    Args:
+        levels: (B, n + 1).
+        coefficients: (B, n, n + 1): row k makes the state at levels[:, k + 1] of x and calls 0 ... k; the rest is 0.
+    """
+    terms, state = [x], x
+    for k, now in enumerate(levels[:, :-1].unbind(1)):
+        terms.append(denoise(state, now))
+        state = sum(per_image(c) * term for c, term in zip(coefficients[:, k, : k + 2].unbind(1), terms))
+        yield state
+
+
+def last(states: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The final state of a chain."""
+    for state in states:  # noqa: B007
         pass
-    return x
+    return state
 
 
 def check_range(sigma: torch.Tensor, prior: Denoiser) -> None:
-    """Refuse noise above what the prior was trained on: it would answer, and wrongly."""
+    """Refuse noise above what the prior was trained on: it would answer, and wrongly.
+
+    Noise below the range is let through: the prior answers as for its lowest level, and the output is within a grey
+    level or two of the observation anyway.
+    """
     if bool((sigma > prior.sigma_max).any()):
         raise VpauditError(
             f"the observation's noise s={float(sigma.max()):.4g} lies above the prior's range "

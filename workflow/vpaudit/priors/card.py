@@ -90,7 +90,9 @@ def sample_sheet(prior: NetworkPrior, per_class: int = 8, steps: int = 40, seed:
     noise = KeyedNoise([(seed, "sample sheet", i) for i in range(count)], prior.shape)
     x, levels = per_image(start) * noise(), samplers.noise_levels(start, steps)
     labels = torch.arange(count) // per_class  # the last row's label is the null class
-    x = samplers.ddim(lambda state, sigma: prior.denoise(state, sigma, labels), x, levels, 1.0, noise)
+    x = samplers.last(
+        samplers.ddim_steps(lambda state, sigma: prior.denoise(state, sigma, labels), x, levels, 1.0, noise)
+    )
     tiles = ranges.to_uint8(x)
     height, width = tiles.shape[1:3]
     rows = math.ceil(count / per_class)

@@ -5,6 +5,7 @@ Given x = x0 + sigma z:  E[x0 | x] = m + U diag(l / (l + sigma^2)) U' (x - m)
 """
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -47,8 +48,18 @@ class GaussianPrior:
         """One exact posterior draw for each x, with standard normal `noise` of x's shape."""
         s2 = sigma[:, None] ** 2
         std = (self.variances * s2 / (self.variances + s2)).sqrt()
-        draw = (noise.flatten(1) @ self.basis * std) @ self.basis.T
-        return self.denoise(x, sigma) + draw.view_as(x)
+        return self.denoise(x, sigma) + self.colour(noise, std)
+
+    def colour(self, noise, std=None):
+        """Standard normal (B, C, H, W) to covariance U diag(std^2) U'; std (D,) or (B, D), by default the prior's."""
+        std = self.variances.sqrt() if std is None else std
+        return ((noise.flatten(1) @ self.basis * std) @ self.basis.T).view_as(noise)
+
+    def log_density(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """float64 (B,): log N(x; m, U diag(l + sigma^2) U'), in nats; sigma (B,) > 0."""
+        variances = self.variances.double() + sigma.double()[:, None] ** 2
+        centred = (x - self.mean).flatten(1).double() @ self.basis.double()
+        return -0.5 * ((centred**2 / variances) + variances.log() + math.log(2 * math.pi)).sum(dim=1)
 
     def posterior_mse(self, sigma: float) -> float:
         """E |x0 - E[x0 | x]|^2 / D, the mmse per pixel at this noise."""

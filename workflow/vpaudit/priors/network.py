@@ -12,7 +12,7 @@ from pathlib import Path
 import diffusers
 import torch
 
-from vpaudit import hardware, io
+from vpaudit import fewstep, hardware, io
 from vpaudit.errors import VpauditError
 from vpaudit.priors.base import per_image
 from vpaudit.priors.schedule import SigmaTable
@@ -53,6 +53,7 @@ class NetworkPrior:
         self.num_classes = network.config.num_embeds_ada_norm if self.conditional else 0
         self.precision, self.rows, self.calls = precision, rows, 0
         self.device = next(network.parameters()).device
+        self.few_step: fewstep.Plan | None = None
 
     def __call__(self, scaled: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """The bare network: scaled = sqrt(abar_t) x, t (B,), labels or None; extra output channels are dropped."""
@@ -135,4 +136,7 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32") ->
     low, high = card.get("sigma_range", (None, None))
     if precision == "auto":
         precision = "bfloat16" if device == "cpu" and hardware.cpu_has_bfloat16() else "float32"
-    return NetworkPrior(network.to(device), scheduler, low, high, precision)
+    prior = NetworkPrior(network.to(device), scheduler, low, high, precision)
+    if (folder / fewstep.FILE).exists():
+        prior.few_step = fewstep.Plan.load(folder)
+    return prior

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 import vpaudit
-from vpaudit import attack, io, mechanism, ranges
+from vpaudit import attack, fewstep, io, mechanism, ranges
 from vpaudit.config import Config
 from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
@@ -21,7 +21,7 @@ from vpaudit.mechanism import Mechanism, Observation
 from vpaudit.stages.tables import write_table
 
 PACKAGE = Path(vpaudit.__file__).parent
-ATTACK_CODE = ["attack.py", "samplers.py", "mechanism.py", "rng.py", "ranges.py"]
+ATTACK_CODE = ["attack.py", "samplers.py", "fewstep.py", "mechanism.py", "rng.py", "ranges.py"]
 PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/schedule.py"]
 
 
@@ -135,7 +135,8 @@ class _Priors:
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def files(self) -> list[Path]:
-        return sorted(p for folder in (self.layout.prior, self.layout.gaussian) for p in folder.rglob("*.safetensors"))
+        weights = (p for folder in (self.layout.prior, self.layout.gaussian) for p in folder.rglob("*.safetensors"))
+        return sorted([*weights, *self.layout.prior.glob(fewstep.FILE)])
 
     @cached_property
     def network(self):
