@@ -29,6 +29,24 @@ rule train_prior:
         stage("prior", "--threads {threads}")
 
 
+rule few_step:
+    input:
+        rules.train_prior.output,
+        code("fewstep.py", "samplers.py"),
+    output:
+        PATHS.trained_prior / "few_step.json",
+    log:
+        PATHS.log("few_step"),
+    conda:
+        "../environment.yml"
+    threads: workflow.cores
+    params:
+        settings=settings("few_step"),
+    shell:
+        f"python -m vpaudit --log {{log}} few-step --config {PATHS.config} --prior {PATHS.trained_prior} "
+        "--threads {threads}"
+
+
 rule fit_gaussian:
     input:
         training_images,

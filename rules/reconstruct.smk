@@ -13,6 +13,7 @@ rule reconstruct:
             "attack.py",
             "samplers.py",
             "fewstep.py",
+            "knowledge.py",
             "mechanism.py",
             "journal.py",
             "stages/images.py",

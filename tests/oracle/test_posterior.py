@@ -154,7 +154,7 @@ def _observed(mixture):
 
 @pytest.mark.parametrize(("order", "rate"), [(1, 1.6), (2, 3.2), (3, 3.9)])
 def test_deterministic_multistep_converges_with_its_order(mixture, order, rate):
-    """Halving the steps' size (uniform in log sigma) divides the error by 2^order (4 for order 3: its first step is of order 1)."""
+    """Halving steps uniform in log sigma divides the error by 2^order (4 for order 3: its first step is of order 1)."""
     x, at = (v[:50] for v in _observed(mixture))
 
     def end(calls, order):

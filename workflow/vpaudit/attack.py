@@ -64,12 +64,14 @@ def reconstruct(
 def chain(denoise, x, s, prior, attack: Attack, noise: KeyedNoise | None = None) -> Iterator[torch.Tensor]:
     """The states of a sampler from x (B, C, H, W) at noise s (B,) to the end, by the attack's kind and options."""
     if attack.kind == "few_step":
-        if getattr(prior, "few_step", None) is None:
+        plans = getattr(prior, "few_step", {})
+        if attack.steps not in plans:
             raise VpauditError(
-                f"attack {attack.name!r}: the prior has no fitted few-step solver",
+                f"attack {attack.name!r}: the prior has no few-step solver of {attack.steps} calls "
+                f"(fitted: {', '.join(map(str, plans)) or 'none'})",
                 "run `vpaudit few-step --prior FOLDER`, or use kind: multistep",
             )
-        return samplers.linear_steps(denoise, x, *prior.few_step.at(s))
+        return samplers.linear_steps(denoise, x, *plans[attack.steps].at(s))
     levels = samplers.noise_levels(s, attack.steps, attack.spacing, table=getattr(prior, "table", None))
     if attack.kind == "multistep":
         return samplers.multistep_steps(denoise, x, levels, attack.eta, noise, attack.order)

@@ -86,6 +86,13 @@ def parser() -> argparse.ArgumentParser:
     gauss.add_argument("name", help="data set card, e.g. fashion_mnist")
     gauss.add_argument("--out", required=True, help="folder to write")
     gauss.set_defaults(run=_fit_gaussian)
+    few = commands.add_parser("few-step", help="fit solvers of few calls to a prior, into its folder")
+    few.add_argument(
+        "--config", default="config/config.yaml", help="study whose data and settings (default: %(default)s)"
+    )
+    few.add_argument("--prior", required=True, help="diffusers folder, e.g. results/embedded/prior")
+    few.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    few.set_defaults(run=_few_step)
     claims = commands.add_parser("claim-docs", help="write README's table of claims and docs/replication.md")
     claims.add_argument("--summary", default="results/embedded/summary.json", help="(default: %(default)s)")
     claims.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
@@ -165,6 +172,16 @@ def _fit_gaussian(arguments) -> None:
     from vpaudit.stages import images
 
     images.fit_gaussian(arguments.name, arguments.out)
+
+
+def _few_step(arguments) -> None:
+    import torch
+
+    from vpaudit import config as configuration
+    from vpaudit.stages import images
+
+    torch.set_num_threads(max(1, arguments.threads))
+    images.few_step(configuration.load(arguments.config), arguments.prior)
 
 
 def _closing(arguments) -> None:

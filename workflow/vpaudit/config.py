@@ -81,6 +81,16 @@ class Training(Section):
         return -(-self.images_seen // self.batch_size)
 
 
+class FewStep(Section):
+    """How the prior's few-step solvers are fitted (`vpaudit few-step`), on training images."""
+
+    calls: list[int] = Field([3, 4, 5, 6], description="network calls of each solver, >= 1")
+    images: int = Field(256, ge=1, description="training images")
+    evaluations: int = Field(60, ge=0, description="tries in the search for noise levels, on 64 of them")
+    sigma_range: tuple[float, float] = Field((0.15, 30.0), description="starting noises covered")
+    levels: int = Field(12, ge=2, description="starting noises fitted, log-spaced")
+
+
 class Prior(Section):
     """The diffusion prior the adversary holds."""
 
@@ -93,6 +103,42 @@ class Prior(Section):
         "auto", description="of the network in the attack; auto: bfloat16 where the processor computes in it"
     )
     training: Training = Training()
+    few_step: FewStep = FewStep()
+
+
+class Knowledge(Section):
+    """What the adversary is told of lambda and sigma in y = lambda x + sigma z, and how it estimates the rest."""
+
+    sigma: Literal["known", "wavelet", "patches", "blank", "prior"] = Field(
+        "known", description="told, or the estimator it is read with (workflow/vpaudit/knowledge.py)"
+    )
+    sigma_error: float = Field(0.0, gt=-1, description="relative error of what it is told")
+    lam: Literal["known", "norm", "energy", "prior"] = Field(
+        "known", description="told, or how the clipping factor is guessed"
+    )
+    lam_error: float = Field(0.0, gt=-1, description="relative error of what it is told")
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        for name in ("sigma", "lam"):
+            if getattr(self, f"{name}_error") != 0 and getattr(self, name) != "known":
+                raise ValueError(
+                    f"{name}_error={getattr(self, f'{name}_error'):g} is the error of a told value, but {name} is "
+                    f"estimated ({getattr(self, name)}): leave one of them out"
+                )
+        return self
+
+    @property
+    def label(self) -> str:
+        """How it stands in the tables, e.g. "sigma known, lambda +10 %"."""
+        parts = []
+        for name, kind, error in (
+            ("sigma", self.sigma, self.sigma_error),
+            ("lambda", self.lam, self.lam_error),
+        ):
+            told = f"{name} {100 * error:+g} %" if error else f"{name} known"
+            parts.append(told if kind == "known" else f"{name} by {kind}")
+        return ", ".join(parts)
 
 
 class Attack(Section):
@@ -111,6 +157,7 @@ class Attack(Section):
     churn: float = Field(0.0, ge=0, le=0.41, description="relative noise added before a step of heun")
     spacing: Literal["karras", "log", "t"] = Field("karras", description="how the noise levels are spaced")
     draws: int = Field(1, ge=1, description="draws an image")
+    knowledge: Knowledge = Knowledge()
 
     @property
     def stochastic(self) -> bool:
@@ -278,10 +325,11 @@ def stage_settings(config: Config, stage: str) -> dict:
     """The part of the configuration on which a stage depends, as plain values."""
     c = json.loads(config.model_dump_json())
     mechanism = {k: v for k, v in c["mechanism"].items() if k != "mu"}
-    prior = {k: v for k, v in c["prior"].items() if k != "training"}
+    prior = {k: v for k, v in c["prior"].items() if k not in ("training", "few_step")}
     parts = {
         "data": {"seed": c["seed"], "data": c["data"]},
         "prior": {"data": c["data"]["name"], "training": c["prior"]["training"]},
+        "few_step": {"data": c["data"]["name"], "few_step": c["prior"]["few_step"]},
         "privatize": {"seed": c["seed"], "mechanism": mechanism},
         "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"]},
         "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},

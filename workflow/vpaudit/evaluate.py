@@ -81,16 +81,18 @@ def without_release(meter: Meter, mean: torch.Tensor) -> pd.DataFrame:
     return pd.concat([meter.rows(values, kind=kind, **tag) for kind, values in found.items()], ignore_index=True)
 
 
-def measure(meter: Meter, draws: torch.Tensor, tag: dict) -> dict[str, pd.DataFrame]:
+def measure(
+    meter: Meter, draws: torch.Tensor, tag: dict, knowledge: str = "sigma known, lambda known"
+) -> dict[str, pd.DataFrame]:
     """The three tables of one attack at one mu.
 
     Args:
         draws: float32 (K, N, C, H, W).
-        tag: prior, attack, mu.
+        tag: prior, attack, mu; knowledge: what the adversary knew, for the tables.
     """
     features = [meter.features(draw) for draw in draws]
     achieved = [meter.against_targets(*pair) for pair in zip(draws, features)]
-    tables = [meter.rows(v, knowledge="lambda_sigma", rounds=1, draw=k, **tag) for k, v in enumerate(achieved)]
+    tables = [meter.rows(v, knowledge=knowledge, rounds=1, draw=k, **tag) for k, v in enumerate(achieved)]
     others = meter.rows(meter.against_others(draws[0], features[0]), kind="reconstruction_vs_other", **tag)
     agreement = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in CONSISTENCY.items()})
     if len(draws) > 1:

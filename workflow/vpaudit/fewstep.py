@@ -8,6 +8,7 @@ over training images; no gradient through the network is needed. The levels are 
 final error. Only training images and their noise enter, never a target of a study.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,10 @@ import torch
 from scipy.optimize import minimize
 
 from vpaudit import io, samplers
-from vpaudit.errors import VpauditError
 
 FILE = "few_step.json"
-PATH_LEVELS = 100  # calls of the converged path that is fitted to
+FLOW_CALLS = 100  # of the converged flow that is fitted to
+LOWEST = 0.005  # no call below this noise, a quarter of the lowest trained level
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,24 @@ class Plan:
         levels = start.double()[:, None].cpu() * torch.from_numpy(levels)
         return levels.float().to(start.device), torch.from_numpy(mixed).float().to(start.device)
 
-    def save(self, folder: str | Path, about: dict) -> None:
-        """Write `few_step.json` into a prior's folder, whole or not at all."""
-        arrays = {name: getattr(self, name).round(9).tolist() for name in ("sigmas", "levels", "coefficients")}
-        io.write_json(Path(folder) / FILE, {**about, **arrays})
 
-    @classmethod
-    def load(cls, folder: str | Path) -> "Plan":
-        """Read what `save` wrote."""
-        path = Path(folder) / FILE
-        if not path.exists():
-            raise VpauditError(
-                f"the prior has no fitted few-step solver ({path})",
-                f"run `vpaudit few-step --prior {folder}`, or use kind: multistep",
-            )
-        content = io.read_json(path)
-        return cls(*(np.array(content[name], dtype=np.float64) for name in ("sigmas", "levels", "coefficients")))
+def save(plans: list[Plan], folder: str | Path, about: dict) -> None:
+    """Write `few_step.json` into a prior's folder, whole or not at all."""
+    names = ("sigmas", "levels", "coefficients")
+    content = {str(plan.calls): {name: getattr(plan, name).round(9).tolist() for name in names} for plan in plans}
+    io.write_json(Path(folder) / FILE, {**about, "plans": content})
+
+
+def load(folder: str | Path) -> dict[int, Plan]:
+    """{calls: plan} of what `save` wrote; empty where the prior has none."""
+    path = Path(folder) / FILE
+    if not path.exists():
+        return {}
+    plans = io.read_json(path)["plans"]
+    names = ("sigmas", "levels", "coefficients")
+    return {
+        int(calls): Plan(*(np.array(plan[name], dtype=np.float64) for name in names)) for calls, plan in plans.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,11 @@ class Flow:
     levels: np.ndarray  # (P + 1,), last one 0
     states: torch.Tensor  # (P + 1, N, C, H, W)
 
+    def __getitem__(self, part: slice) -> "Flow":
+        return Flow(self.levels, self.states[:, part])
+
     @classmethod
-    def of(cls, denoise, x: torch.Tensor, sigma: float, calls: int = PATH_LEVELS) -> "Flow":
+    def of(cls, denoise, x: torch.Tensor, sigma: float, calls: int = FLOW_CALLS) -> "Flow":
         levels = samplers.noise_levels(torch.full((len(x),), sigma), calls)
         states = [x, *samplers.multistep_steps(denoise, x, levels, order=3)]
         return cls(levels[0].double().numpy(), torch.stack(states))
@@ -96,11 +102,11 @@ class Flow:
         return torch.lerp(self.states[low], self.states[low + 1], float(place - low))
 
 
-def combine(denoise, x: torch.Tensor, levels: np.ndarray, path: Flow) -> tuple[np.ndarray, torch.Tensor]:
+def combine(denoise, x: torch.Tensor, levels: np.ndarray, flow: Flow) -> tuple[np.ndarray, torch.Tensor]:
     """Greedy least squares along the levels.
 
     Args:
-        x: (N, C, H, W) at noise levels[0]; levels: (n + 1,), last one 0; path: of the same x.
+        x: (N, C, H, W) at noise levels[0]; levels: (n + 1,), last one 0; flow: of the same x.
 
     Returns:
         coefficients (n, n + 1) and the final state.
@@ -111,7 +117,7 @@ def combine(denoise, x: torch.Tensor, levels: np.ndarray, path: Flow) -> tuple[n
     for k in range(count):
         terms.append(denoise(state, torch.full((len(x),), float(levels[k]))).flatten().double())
         basis = torch.stack(terms, dim=1)
-        target = path.at(levels[k + 1]).flatten().double()
+        target = flow.at(levels[k + 1]).flatten().double()
         gram, right = basis.T @ basis, basis.T @ target
         ridge = 1e-6 * len(target) * torch.eye(k + 2, dtype=torch.float64)  # bf16 calls are good to 1e-3
         found = torch.linalg.solve(gram + ridge, right)
@@ -120,60 +126,66 @@ def combine(denoise, x: torch.Tensor, levels: np.ndarray, path: Flow) -> tuple[n
     return coefficients, state
 
 
-def fit_one(denoise, x: torch.Tensor, sigma: float, start: np.ndarray, evaluations: int, path: Flow):
-    """Levels and coefficients for one starting noise.
-
-    Args:
-        start: (n - 1,) log ratios between neighbouring levels to begin with; evaluations: of the final error.
-
-    Returns:
-        the log ratios found, levels (n + 1,), coefficients (n, n + 1), root mean square error to the converged output.
-    """
-
-    def levels_of(gaps):
-        return np.append(sigma * np.exp(-np.cumsum(np.append(0.0, gaps))), 0.0)
+def optimise_gaps(denoise, x, flow: Flow, sigma: float, start: np.ndarray, evaluations: int) -> np.ndarray:
+    """Log ratios (n - 1,) between neighbouring levels that make the final error small, by Nelder-Mead from `start`."""
 
     def error(gaps):
-        if np.any(gaps < 0.02) or gaps.sum() > np.log(sigma / 0.005):
+        if np.any(gaps < 0.02) or gaps.sum() > np.log(sigma / LOWEST):
             return 1.0
-        _, state = combine(denoise, x, levels_of(gaps), path)
-        return float((state - path.states[-1]).square().mean().sqrt())
+        _, state = combine(denoise, x, levels_of(sigma, gaps), flow)
+        return rmse(state, flow.states[-1])
 
-    if len(start) and evaluations:
-        simplex = np.stack([start, *(start * (1 + 0.3 * np.eye(len(start))[i]) for i in range(len(start)))])
-        found = minimize(
-            error,
-            start,
-            method="Nelder-Mead",
-            options={"maxfev": evaluations, "initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-5},
-        )
-        start = found.x
-    levels = levels_of(start)
-    coefficients, state = combine(denoise, x, levels, path)
-    return start, levels, coefficients, float((state - path.states[-1]).square().mean().sqrt())
+    if not len(start) or not evaluations:
+        return start
+    simplex = np.stack([start, *(start * (1 + 0.3 * row) for row in np.eye(len(start)))])
+    options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-5}
+    return minimize(error, start, method="Nelder-Mead", options=options).x
 
 
-def fit(prior, images: torch.Tensor, sigmas, calls: int, evaluations: int, noise, report=print) -> tuple[Plan, list]:
-    """A plan of `calls` calls over a grid of starting noises, each warm-started from its neighbour.
+def levels_of(sigma: float, gaps: np.ndarray) -> np.ndarray:
+    """(n + 1,) levels from log ratios, the last one 0."""
+    return np.append(sigma * np.exp(-np.cumsum(np.append(0.0, gaps))), 0.0)
+
+
+def rmse(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Root mean square difference per pixel."""
+    return float((a - b).square().mean().sqrt())
+
+
+def fit(
+    denoise,
+    images: torch.Tensor,
+    sigmas,
+    calls: Sequence[int],
+    noise: Callable[[float], torch.Tensor],
+    evaluations: int = 60,
+    few: int = 64,
+    report: Callable[[str], None] = print,
+) -> tuple[list[Plan], dict[int, list[float]]]:
+    """A plan for each number of calls over a grid of starting noises, each warm-started from the noise below.
 
     Args:
         images: float32 (N, C, H, W) training images; sigmas: rising; noise: sigma -> (N, C, H, W) standard normal.
+        evaluations: of the final error in the search for levels, on the first `few` images; coefficients take all.
 
     Returns:
-        the plan and the root mean square error to the converged output at each sigma, on these images.
+        the plans, and by number of calls the root mean square error to the converged output at each sigma.
     """
-    rows, errors, gaps = [], [], None
-    for sigma in np.asarray(sigmas, dtype=np.float64):
-        x = images + float(sigma) * noise(float(sigma))
-        path = Flow.of(prior.denoise, x, float(sigma))
-        if gaps is None:
-            levels = samplers.noise_levels(torch.tensor([sigma]), calls)[0, :-1].double().numpy()
-            gaps = -np.diff(np.log(levels))
-        else:  # the neighbour's list, stretched to the new start
-            gaps = gaps * (1 + np.log(sigma / rows[-1][0][0]) / gaps.sum()) if len(gaps) else gaps
-        gaps, levels, coefficients, error = fit_one(prior.denoise, x, float(sigma), gaps, evaluations, path)
-        rows.append((levels, coefficients))
-        errors.append(error)
-        report(f"s={sigma:.3g}: rmse {error:.4f} at levels {np.array2string(levels, precision=3)}")
-    plan = Plan(np.asarray(sigmas, float), np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows]))
-    return plan, errors
+    rows, errors, gaps = {n: [] for n in calls}, {n: [] for n in calls}, {}
+    for sigma in map(float, sigmas):
+        x = images + sigma * noise(sigma)
+        flow = Flow.of(denoise, x, sigma)
+        for n in calls:
+            if n not in gaps:
+                levels = samplers.noise_levels(torch.tensor([sigma]), n)[0, :-1].double().numpy()
+                gaps[n] = -np.diff(np.log(levels))
+            elif n > 1:  # the neighbour's list, stretched to the new start
+                gaps[n] = gaps[n] * (1 + np.log(sigma / rows[n][-1][0][0]) / gaps[n].sum())
+            gaps[n] = optimise_gaps(denoise, x[:few], flow[:few], sigma, gaps[n], evaluations)
+            levels = levels_of(sigma, gaps[n])
+            coefficients, state = combine(denoise, x, levels, flow)
+            rows[n].append((levels, coefficients))
+            errors[n].append(rmse(state, flow.states[-1]))
+            report(f"s={sigma:.3g}, {n} calls: rmse {errors[n][-1]:.4f}, levels {np.array2string(levels, precision=3)}")
+    plans = [Plan(np.array(sigmas, float), *(np.stack(part) for part in zip(*rows[n]))) for n in calls]
+    return plans, errors

@@ -4,7 +4,7 @@ Two ways to the same law: `release_analytic`, the formula, and `release_opacus`,
 layer that Opacus really clipped and noised. Both give an `Observation`, and it never holds x.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -53,28 +53,32 @@ class Observation:
     Attributes:
         y: float32 (B, C, H, W), the released image, lambda x + sigma z.
         lam: float64 (B,), the clipping factor the adversary is told or believes.
-        sigma: the noise std the adversary is told or believes.
+        sigma: float64 (B,), the noise std the adversary is told or believes; a number stands for all.
         ids: int64 (B,), names of the records, which key its random draws.
         labels: int64 (B,), class side information, -1 where none; used only by conditional attacks.
-        dataset, mu: what the tables are keyed by.
+        dataset, mu: what the tables and random draws are keyed by.
+        blank: float32 (B, M), released coordinates that are known to carry no image, if there are any.
     """
 
     y: torch.Tensor
     lam: torch.Tensor
-    sigma: float
+    sigma: torch.Tensor | float
     ids: torch.Tensor
     labels: torch.Tensor
     dataset: str
     mu: float
+    blank: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.y.ndim != 4 or not torch.isfinite(self.y).all():
             raise VpauditError(
                 f"observation of shape {tuple(self.y.shape)} must be finite (B, C, H, W)", "check the release"
             )
-        if not (self.lam > 0).all() or not self.sigma > 0:
+        sigma = torch.as_tensor(self.sigma, dtype=torch.float64).expand(len(self.y))
+        object.__setattr__(self, "sigma", sigma)
+        if not (self.lam > 0).all() or not (sigma > 0).all():
             raise VpauditError(
-                f"lambda and sigma must be > 0, got min lambda {self.lam.min():g}, sigma {self.sigma:g}",
+                f"lambda and sigma must be > 0, got min lambda {self.lam.min():g}, min sigma {sigma.min():g}",
                 "a release without signal or without noise is not an observation",
             )
 
@@ -87,10 +91,13 @@ class Observation:
         """y / lambda = x + s z, float32 (B, C, H, W)."""
         return (self.y.double() / per_image(self.lam)).float()
 
-    def __getitem__(self, part: slice) -> "Observation":
-        return Observation(
-            self.y[part], self.lam[part], self.sigma, self.ids[part], self.labels[part], self.dataset, self.mu
-        )
+    def with_belief(self, lam: torch.Tensor, sigma: torch.Tensor) -> "Observation":
+        """The same release with another lambda and sigma in mind."""
+        return replace(self, lam=lam, sigma=sigma)
+
+    def __getitem__(self, part) -> "Observation":
+        cut = {name: getattr(self, name)[part] for name in ("y", "lam", "sigma", "ids", "labels")}
+        return replace(self, **cut, blank=None if self.blank is None else self.blank[part])
 
     def __len__(self) -> int:
         return len(self.y)
@@ -101,13 +108,18 @@ def release_key(seed: int, dataset: str, image_id: int, mu: float, round_: int =
     return (seed, dataset, int(image_id), f"mu={mu:g}", f"round={round_}", "release")
 
 
-def release_analytic(x, ids, labels, mechanism: Mechanism, dataset: str, seed: int, round_: int = 0) -> Observation:
-    """The formula. x float32 (B, C, H, W) in [-1, 1]; ids, labels int64 (B,)."""
+def release_analytic(
+    x, ids, labels, mechanism: Mechanism, dataset: str, seed: int, round_: int = 0, blank: int = 0
+) -> Observation:
+    """The formula. x float32 (B, C, H, W) in [-1, 1]; ids, labels int64 (B,); blank: coordinates without image."""
     keys = [release_key(seed, dataset, i, mechanism.mu, round_) for i in ids.tolist()]
     lam = mechanism.clip_factor(x)
     noise = KeyedNoise(keys, x.shape[1:])()
     y = per_image(lam) * x.double() + mechanism.sigma * noise.double()
-    return Observation(y.float(), lam, mechanism.sigma, ids, labels, dataset, mechanism.mu)
+    empty = None
+    if blank:
+        empty = (mechanism.sigma * KeyedNoise([(*key, "blank") for key in keys], (blank,))()).float()
+    return Observation(y.float(), lam, mechanism.sigma, ids, labels, dataset, mechanism.mu, empty)
 
 
 class ImprintLayer(torch.nn.Module):

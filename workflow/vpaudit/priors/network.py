@@ -53,7 +53,7 @@ class NetworkPrior:
         self.num_classes = network.config.num_embeds_ada_norm if self.conditional else 0
         self.precision, self.rows, self.calls = precision, rows, 0
         self.device = next(network.parameters()).device
-        self.few_step: fewstep.Plan | None = None
+        self.few_step: dict[int, fewstep.Plan] = {}
 
     def __call__(self, scaled: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """The bare network: scaled = sqrt(abar_t) x, t (B,), labels or None; extra output channels are dropped."""
@@ -137,6 +137,5 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32") ->
     if precision == "auto":
         precision = "bfloat16" if device == "cpu" and hardware.cpu_has_bfloat16() else "float32"
     prior = NetworkPrior(network.to(device), scheduler, low, high, precision)
-    if (folder / fewstep.FILE).exists():
-        prior.few_step = fewstep.Plan.load(folder)
+    prior.few_step = fewstep.load(folder)
     return prior

@@ -12,16 +12,17 @@ import torch
 from tqdm import tqdm
 
 import vpaudit
-from vpaudit import attack, fewstep, io, mechanism, ranges
-from vpaudit.config import Config
+from vpaudit import attack, fewstep, io, knowledge, mechanism, ranges
+from vpaudit.config import Config, Knowledge
 from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
 from vpaudit.layout import Layout
 from vpaudit.mechanism import Mechanism, Observation
+from vpaudit.rng import KeyedNoise
 from vpaudit.stages.tables import write_table
 
 PACKAGE = Path(vpaudit.__file__).parent
-ATTACK_CODE = ["attack.py", "samplers.py", "fewstep.py", "mechanism.py", "rng.py", "ranges.py"]
+ATTACK_CODE = ["attack.py", "samplers.py", "fewstep.py", "knowledge.py", "mechanism.py", "rng.py", "ranges.py"]
 PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/schedule.py"]
 
 
@@ -63,7 +64,7 @@ def privatize(config: Config, layout: Layout, mu: str) -> None:
             y=seen.y.numpy(),
             lam=seen.lam.numpy(),
             s=seen.s.numpy(),
-            sigma=seen.sigma,
+            sigma=seen.sigma.numpy(),
             mu=seen.mu,
             ids=seen.ids.numpy(),
             labels=seen.labels.numpy(),
@@ -75,7 +76,7 @@ def read_observation(config: Config, path: Path) -> Observation:
         return Observation(
             torch.from_numpy(file["y"]),
             torch.from_numpy(file["lam"]),
-            float(file["sigma"]),
+            torch.from_numpy(file["sigma"]),
             torch.from_numpy(file["ids"]),
             torch.from_numpy(file["labels"]),
             config.dataset,
@@ -104,8 +105,8 @@ def reconstruct(config: Config, layout: Layout, mu: str, device: str = "auto") -
                 part = seen[start : start + config.shard_size]
 
                 def compute(part=part, settings=settings, conditioning=conditioning, draw=draw):
-                    prior = priors.of(settings.kind)
-                    return attack.reconstruct(part, prior, settings, config.seed, conditioning, draw).cpu().numpy()
+                    prior, seen = priors.of(settings.kind), priors.believe(part, settings)
+                    return attack.reconstruct(seen, prior, settings, config.seed, conditioning, draw).cpu().numpy()
 
                 plain = settings.model_dump(exclude={"draws", "conditioning"})
                 key = [plain, conditioning, draw, config.seed, config.prior.precision, part.ids.tolist()]
@@ -150,6 +151,13 @@ class _Priors:
 
         return GaussianPrior.load(self.layout.gaussian)
 
+    def believe(self, seen: Observation, settings) -> Observation:
+        """The observation as an adversary of this attack's knowledge takes it."""
+        if settings.knowledge == Knowledge():
+            return seen
+        norm, clip = knowledge.typical_norm(self.gaussian), self.config.mechanism.max_grad_norm
+        return knowledge.believe(seen, settings.knowledge, self.of(settings.kind), norm, clip, self.config.seed)
+
     def of(self, kind: str):
         """The prior that a kind of attack asks; None for `raw`."""
         return {"raw": lambda: None, "wiener": lambda: self.gaussian}.get(kind, lambda: self.network)()
@@ -173,6 +181,33 @@ def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool 
     trainer.run(until)
     held_out = ranges.from_uint8(test.images[:512])
     card.export(trainer, layout.trained_prior, held_out, {"data": f"{config.data.name}, train split"})
+
+
+def few_step(config: Config, prior: str, device: str = "cpu") -> None:
+    """prior's folder, training images -> its few_step.json: fitted solvers of few calls."""
+    from vpaudit import data
+    from vpaudit.priors import network
+
+    settings, shipped = config.prior.few_step, data.load(config.data.name, "train")
+    images = ranges.from_uint8(data.select(shipped, settings.images, config.seed).images)
+    model = network.load(prior, device, config.prior.precision)
+
+    def noise(sigma):
+        return KeyedNoise([(config.seed, "few step", i, sigma) for i in range(len(images))], images.shape[1:])()
+
+    low, high = settings.sigma_range
+    sigmas = np.geomspace(low, min(high, model.sigma_max), settings.levels)
+    bar = tqdm(total=len(sigmas) * len(settings.calls), desc="few-step", disable=None, ascii=True, ncols=79)
+
+    def progress(text):
+        print(text, flush=True)
+        bar.update()
+
+    plans, errors = fewstep.fit(
+        model.denoise, images, sigmas, settings.calls, noise, settings.evaluations, report=progress
+    )
+    about = {"images": len(images), "data": f"{config.data.name}, train split"}
+    fewstep.save(plans, prior, {**about, "rmse": {str(n): [round(e, 5) for e in row] for n, row in errors.items()}})
 
 
 def fit_gaussian(name: str, folder: str) -> None:
@@ -207,7 +242,8 @@ def evaluate(config: Config, layout: Layout, mu: str) -> None:
         for name in tqdm(file.files, desc=f"mu={mu}", unit="attack", disable=None, ascii=True, ncols=79):
             prior, attack_name = name.split(".")
             tag = {"prior": prior, "attack": attack_name, "mu": float(mu)}
-            for table, rows in measure.measure(meter, torch.from_numpy(file[name]), tag).items():
+            known = next(a.knowledge.label for a in config.attacks if a.name == attack_name)
+            for table, rows in measure.measure(meter, torch.from_numpy(file[name]), tag, known).items():
                 parts[table].append(rows)
     for table, rows in parts.items():
         write_table(layout.part(table, mu), pd.concat(rows, ignore_index=True))
