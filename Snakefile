@@ -6,6 +6,7 @@ configfile: "config/config.yaml"
 wildcard_constraints:
     mu=r"[0-9.e+-]+",
     figure=r"\w+",
+    experiment=r"\w+",
 
 
 include: "rules/common.smk"
@@ -18,6 +19,7 @@ include: "rules/bounds.smk"
 include: "rules/consistency.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
+include: "rules/experiments.smk"
 
 
 rule all:

@@ -14,8 +14,8 @@ import traceback
 from vpaudit import __version__, cli_theory
 from vpaudit.errors import VpauditError
 
-IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior")
-TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report")
+IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior", "experiment")
+TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report", "experiment-table")
 STAGE_HELP = {
     "targets": "choose the attacked images",
     "prior": "train the study's diffusion prior (resumes from work/)",
@@ -23,11 +23,13 @@ STAGE_HELP = {
     "reconstruct": "run every attack, at one mu",
     "baseline": "compare unrelated test images",
     "evaluate": "measure reconstructions, at one mu",
+    "experiment": "run one experiment on the attack engine, at one mu",
     "bounds": "compute the bounds over the grid of mu",
     "collect": "join the tables of all mu",
     "summary": "claims, verdicts, versions, wall time",
     "figure": "draw one figure",
     "report": "write the HTML report",
+    "experiment-table": "join an experiment's tables of all mu",
 }
 
 
@@ -105,13 +107,13 @@ def parser() -> argparse.ArgumentParser:
 
 def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
-    if name in ("privatize", "reconstruct", "evaluate"):
+    if name in ("privatize", "reconstruct", "evaluate", "experiment"):
         command.add_argument("--mu", required=True, help="one value of the grid mechanism.mu, > 0")
-    if name == "figure":
-        command.add_argument("--name", required=True, help="figure to draw")
+    if name in ("figure", "experiment", "experiment-table"):
+        command.add_argument("--name", required=True, help=f"name of the {name.split('-')[0]}")
     if name in IMAGE_STAGES:
         command.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    if name == "reconstruct":
+    if name in ("reconstruct", "experiment"):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     if name == "prior":
         command.add_argument(
@@ -138,7 +140,7 @@ def _run_stage(arguments) -> None:
 
         torch.set_num_threads(max(1, arguments.threads))
         from vpaudit.stages import images as module
-    getattr(module, arguments.stage)(config, layout, **extra)
+    getattr(module, arguments.stage.replace("-", "_"))(config, layout, **extra)
 
 
 def _show_config(arguments) -> None:

@@ -194,6 +194,18 @@ class Bounds(Section):
     candidates: int = Field(2000, ge=2, description="size n of the ReRo adversary's candidate set; kappa = 1/n")
 
 
+class Experiments(Section):
+    """`snakemake experiments`: the attack engine beyond the paper's study; not part of the default run."""
+
+    mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
+    images: int = Field(64, ge=2, description="the first of the study's images")
+
+    @field_validator("mu")
+    @classmethod
+    def _positive(cls, values):
+        return Mechanism._positive(values)
+
+
 class Figures(Section):
     """How figures look; changes nothing else."""
 
@@ -226,6 +238,7 @@ class Config(Section):
     )
     evaluate: Evaluate = Evaluate()
     bounds: Bounds = Bounds()
+    experiments: Experiments = Experiments()
     figures: Figures = Figures()
     shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
 
@@ -335,6 +348,12 @@ def stage_settings(config: Config, stage: str) -> dict:
         "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},
         "bounds": {"bounds": c["bounds"], "mechanism": c["mechanism"]},
         "summary": {"mu": c["mechanism"]["mu"], "study": c["study"]},
+        "experiments": {
+            "seed": c["seed"],
+            "mechanism": mechanism,
+            "prior": prior,
+            "images": c["experiments"]["images"],
+        },
         "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
         "report": {"study": c["study"]},
     }

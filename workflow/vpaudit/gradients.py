@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism, Observation, release_key
+from vpaudit.mechanism import Mechanism, Observation
 from vpaudit.rng import generator
 
 DESIGNS = ("fowl", "sparse", "trap")
@@ -111,7 +111,7 @@ def release(
         max_grad_norm=mechanism.max_grad_norm,
         expected_batch_size=1,
         loss_reduction="sum",
-        generator=generator(*release_key(seed, *key, mechanism.mu), "imprint"),
+        generator=generator(seed, *key, f"mu={mechanism.mu:g}", "imprint"),
     )
     try:
         optimizer.zero_grad()

@@ -41,6 +41,12 @@ class Layout:
     def table(self, name: str) -> Path:
         return self.results / f"{name}.parquet"
 
+    def experiment(self, name: str, mu: str | None = None) -> Path:
+        """The table of an experiment, or its part at one mu."""
+        if mu is None:
+            return self.results / "experiments" / f"{name}.parquet"
+        return self.results / "parts" / "experiments" / name / f"mu={mu}.parquet"
+
     @property
     def summary(self) -> Path:
         return self.results / "summary.json"

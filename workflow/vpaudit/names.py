@@ -23,6 +23,9 @@ METRICS = {
 }
 MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's claims are checked
 
+# Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
+EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients")
+
 LABELS = {
     "raw": "observation (no prior)",
     "wiener": "Gaussian prior",

@@ -87,7 +87,7 @@ def read_observation(config: Config, path: Path) -> Observation:
 def reconstruct(config: Config, layout: Layout, mu: str, device: str = "auto") -> None:
     """observations/mu=<mu>.npz -> reconstructions/mu=<mu>.npz: every attack, conditioning and draw."""
     seen = read_observation(config, layout.observation(mu))
-    priors = _Priors(config, layout, device)
+    priors = Priors(config, layout, device)
     journal = Journal(
         layout.work / "reconstruct" / f"mu={mu}",
         [PACKAGE / name for name in ATTACK_CODE + PRIOR_CODE],
@@ -128,7 +128,7 @@ def prior_name(kind: str, conditioning: str) -> str:
     return {"raw": "none", "wiener": "gaussian"}.get(kind, conditioning)
 
 
-class _Priors:
+class Priors:
     """The priors of a study, each read once, when first needed."""
 
     def __init__(self, config: Config, layout: Layout, device: str):
@@ -247,6 +247,14 @@ def evaluate(config: Config, layout: Layout, mu: str) -> None:
                 parts[table].append(rows)
     for table, rows in parts.items():
         write_table(layout.part(table, mu), pd.concat(rows, ignore_index=True))
+
+
+def experiment(config: Config, layout: Layout, name: str, mu: str, device: str = "auto") -> None:
+    """targets.npz, priors -> parts/experiments/<name>/mu=<mu>.parquet."""
+    from vpaudit import experiments
+    from vpaudit.experiments.bench import Bench
+
+    write_table(layout.experiment(name, mu), experiments.run(name, Bench(config, layout, float(mu), device=device)))
 
 
 def _open(path: Path):

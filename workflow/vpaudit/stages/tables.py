@@ -28,6 +28,12 @@ def collect(config: Config, layout: Layout) -> None:
         write_table(layout.table(table), pd.concat([pd.read_parquet(layout.part(table, name)) for name in names]))
 
 
+def experiment_table(config: Config, layout: Layout, name: str) -> None:
+    """parts/experiments/<name>/mu=*.parquet -> experiments/<name>.parquet."""
+    parts = [layout.experiment(name, f"{mu:g}") for mu in config.experiments.mu]
+    write_table(layout.experiment(name), pd.concat([pd.read_parquet(path) for path in parts]))
+
+
 def summary(config: Config, layout: Layout) -> None:
     """tables -> summary.json: claims with value, interval and verdict; versions, hardware, wall time."""
     from vpaudit import summary as module

@@ -1,0 +1,61 @@
+# in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.parquet, figures/<study>/<experiment>.*
+# Beyond the paper's study and not part of the default target: `snakemake experiments`.
+from vpaudit.names import EXPERIMENTS
+
+EXPERIMENT_MU = [f"{mu:g}" for mu in STUDY.experiments.mu]
+
+
+rule experiment:
+    input:
+        PATHS.targets,
+        PATHS.prior / "card.json",
+        PATHS.prior / "few_step.json",
+        PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
+        PATHS.gaussian / "gaussian.safetensors",
+        lambda wildcards: code(f"experiments/{wildcards.experiment}.py"),
+        code("experiments/bench.py", "attack.py", "samplers.py", "fewstep.py"),
+        code("knowledge.py", "rounds.py", "gradients.py", "mechanism.py"),
+        code("metrics.py", "evaluate.py", "priors/network.py"),
+    output:
+        PATHS.experiment("{experiment}", "{mu}"),
+    log:
+        PATHS.log("experiment-{experiment}-{mu}"),
+    benchmark:
+        PATHS.timing("experiment-{experiment}-{mu}")
+    conda:
+        "../environment.yml"
+    threads: max(1, workflow.cores // 2)
+    resources:
+        gpu=1,
+    params:
+        settings=settings("experiments"),
+    shell:
+        stage(
+            "experiment",
+            "--name {wildcards.experiment} --mu {wildcards.mu} --threads {threads}",
+        )
+
+
+rule experiment_table:
+    input:
+        lambda wildcards: [
+            PATHS.experiment(wildcards.experiment, mu) for mu in EXPERIMENT_MU
+        ],
+    output:
+        PATHS.experiment("{experiment}"),
+    log:
+        PATHS.log("experiment-{experiment}"),
+    conda:
+        "../environment.yml"
+    shell:
+        stage("experiment-table", "--name {wildcards.experiment}")
+
+
+rule experiments:
+    input:
+        [PATHS.experiment(name) for name in EXPERIMENTS],
+        [
+            PATHS.figure(name, kind)
+            for name in EXPERIMENTS
+            for kind in ("pdf", "png", "csv")
+        ],

@@ -1,0 +1,120 @@
+"""Every experiment runs on real digits with a tiny random network, and its table says what theory fixes in advance."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vpaudit import config as configuration
+from vpaudit import experiments, fewstep
+from vpaudit.config import Training
+from vpaudit.errors import VpauditError
+from vpaudit.experiments import averaging, calibration, calls, gradients, rounds
+from vpaudit.experiments.bench import Bench
+from vpaudit.layout import Layout
+from vpaudit.names import EXPERIMENTS
+from vpaudit.priors.train import build_network, build_scheduler
+from vpaudit.rng import generator
+from vpaudit.stages import images
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiments")
+    overlay = {
+        "study": "toy",
+        "data": {"name": "digits", "images": 6},
+        "experiments": {"images": 6, "mu": [10]},
+        "prior": {"path": str(folder / "prior"), "gaussian": str(folder / "gaussian"), "precision": "float32"},
+    }
+    config = configuration.resolve(overlay)
+    layout = Layout(config)
+    layout.results = folder / "results"
+    torch.manual_seed(0)
+    network = build_network((1, 8, 8), 10, Training(width=32, layers=2, heads=2, patch_size=2))
+    network.save_pretrained(folder / "prior" / "transformer")
+    build_scheduler().save_pretrained(folder / "prior" / "scheduler")
+    images.fit_gaussian("digits", str(folder / "gaussian"))
+    images.targets(config, layout)
+    grid = np.array([0.05, 5.0])
+    levels = np.stack([[s, s / 4, 0.0] for s in grid])
+    coefficients = np.tile(np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]), (2, 1, 1))  # DDIM of two steps
+    fewstep.save([fewstep.Plan(grid, levels, coefficients)], folder / "prior", {})
+    return Bench(config, layout, 10.0)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(calls, "CALLS", (1, 2, 3))
+    monkeypatch.setattr(calls, "CONVERGED", {"kind": "multistep", "order": 3, "steps": 12})
+    monkeypatch.setattr(calls, "REFERENCE", {"kind": "ddim", "steps": 12})
+    monkeypatch.setattr(calibration, "DRAWS", 3)
+    monkeypatch.setattr(calibration, "SELF_STEPS", 4)
+    monkeypatch.setattr(
+        calibration, "SAMPLERS", {name: [(3, options[0][1])] for name, options in calibration.SAMPLERS.items()}
+    )
+    monkeypatch.setattr(averaging, "REPEATS", (1, 2))
+    monkeypatch.setattr(averaging, "STEPS", {"ancestral": (2,), "multistep_2": (3,)})
+    monkeypatch.setattr(rounds, "ROUNDS", (1, 4))
+    monkeypatch.setattr(gradients, "BATCHES", (1, 3))
+    monkeypatch.setattr(gradients, "PUBLIC", 60)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_makes_a_finite_long_table(bench, name):
+    table = experiments.run(name, bench)
+    assert {"dataset", "image", "mu", "metric", "value"} <= set(table.columns)
+    assert np.isfinite(table["value"]).all()
+    assert set(table["image"]) <= set(bench.ids.tolist())
+    keys = [c for c in table.columns if c != "value"]
+    assert not table.duplicated(keys).any()
+    assert pd.api.types.is_float_dtype(table["value"])
+
+
+def test_one_call_is_the_posterior_mean_whatever_the_solver(bench):
+    table = experiments.run("calls", bench)
+    one = table[(table["calls"] == 1) & (table["metric"] == "mse")].pivot_table(
+        index="image", columns="solver", values="value"
+    )
+    assert {"ddim", "multistep_2", "multistep_3", "heun"} <= set(one.columns)
+    assert np.allclose(one.sub(one["ddim"], axis=0), 0, atol=1e-5)
+
+
+def test_rounds_at_fixed_epsilon_change_nothing_without_sampling(bench):
+    """T full rounds of mu / sqrt(T) are one of mu: same law, so the same error up to other noise."""
+    table = experiments.run("rounds", bench)
+    full = table[(table["sampling"] == "every round") & (table["budget"] == "epsilon")]
+    assert np.allclose(full["mu_total"], 10.0)
+    means = full.groupby("rounds")["value"].mean()
+    assert means.max() / means.min() < 1.5
+    growing = table[(table["sampling"] == "every round") & (table["budget"] == "mu a round")]
+    assert growing.groupby("mu_total")["value"].mean().is_monotonic_decreasing
+
+
+def test_told_errors_are_in_the_table_of_knowledge(bench):
+    table = experiments.run("knowledge", bench)
+    told = table[(table["metric"] == "sigma_ratio") & (table["sigma"] == "known")]
+    assert np.allclose(told["value"], 1 + told["sigma_error"])
+    perfect = table[(table["knowledge"] == "sigma known, lambda known") & (table["metric"] == "lambda_ratio")]
+    assert np.allclose(perfect["value"], 1)
+
+
+def test_calibration_of_exact_and_of_too_narrow_draws():
+    """K = 19 exact Gaussian draws: pairwise = error = 2 mmse, coverage .9; half the spread, and both fall short."""
+    rng = generator("calibration")
+    shape = (300, 1, 8, 8)
+    mean = torch.randn(shape, generator=rng)
+    targets = mean + 0.5 * torch.randn(shape, generator=rng)
+    z = torch.randn((19, *shape), generator=rng)
+    exact, narrow = (calibration.calibration(mean + scale * z, targets) for scale in (0.5, 0.25))
+    assert float(exact["pairwise"].mean()) == pytest.approx(0.5, rel=0.02)
+    assert float(exact["error"].mean()) == pytest.approx(0.5, rel=0.02)
+    assert float(exact["mean_error"].mean()) == pytest.approx(0.25 * (1 + 1 / 19), rel=0.02)
+    assert float(exact["coverage"].mean()) == pytest.approx(0.9, abs=0.01)
+    assert float(narrow["pairwise"].mean()) == pytest.approx(0.125, rel=0.02)
+    assert float(narrow["coverage"].mean()) < 0.7
+
+
+def test_an_unknown_experiment_is_named(bench):
+    with pytest.raises(VpauditError, match="no experiment 'curious'"):
+        experiments.run("curious", bench)

@@ -1,0 +1,80 @@
+"""What experiments share: images, observation, priors and metrics of a study, at one mu."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from vpaudit import attack, mechanism, metrics
+from vpaudit.config import Attack, Config
+from vpaudit.evaluate import Meter
+from vpaudit.layout import Layout
+from vpaudit.mechanism import Mechanism, Observation
+from vpaudit.rng import KeyedNoise
+from vpaudit.stages.images import Priors, read_targets
+
+
+class Bench:
+    """The first `experiments.images` targets of a study.
+
+    Attributes:
+        x, labels, ids: the targets; seen: their analytic release at mu, with blank coordinates.
+        network, gaussian: the study's priors.
+    """
+
+    def __init__(self, config: Config, layout: Layout, mu: float, images: int | None = None, device: str = "auto"):
+        count = images or config.experiments.images
+        self.config, self.layout, self.mu = config, layout, float(mu)
+        self.x, self.labels, self.ids = (v[:count] for v in read_targets(layout))
+        self.mechanism = Mechanism(self.mu, config.mechanism.max_grad_norm)
+        self.priors = Priors(config, layout, device)
+        self.seen = self.release(self.mechanism)
+        self.meter = Meter(config, self.x, self.ids)
+
+    @property
+    def network(self):
+        return self.priors.network
+
+    @property
+    def gaussian(self):
+        return self.priors.gaussian
+
+    def release(self, rule: Mechanism, round_: int = 0) -> Observation:
+        """The simple release of the targets."""
+        return mechanism.release_analytic(
+            self.x, self.ids, self.labels, rule, self.config.dataset, self.config.seed, round_, blank=784
+        )
+
+    def attack(self, draw: int = 0, seen: Observation | None = None, **settings) -> torch.Tensor:
+        """Reconstructions (N, C, H, W) by an attack of these settings; its name keys the random draws."""
+        chosen = Attack(**{"name": settings["kind"], **settings})
+        prior = self.priors.of(chosen.kind)
+        return attack.reconstruct(self.seen if seen is None else seen, prior, chosen, self.config.seed, draw=draw)
+
+    def posterior_mean(self, seen: Observation) -> torch.Tensor:
+        """One call of the network."""
+        return self.attack(kind="posterior_mean", seen=seen)
+
+    def quality(self, images: torch.Tensor, **columns) -> pd.DataFrame:
+        """Every metric of the study against the targets."""
+        values = self.meter.against_targets(images, self.meter.features(images))
+        return self.rows({k: v for k, v in values.items() if k != "psnr"}, **columns)
+
+    def errors(self, images: torch.Tensor, **columns) -> pd.DataFrame:
+        """MSE against the targets alone."""
+        return self.rows({"mse": metrics.mse(images, self.x)}, **columns)
+
+    def rows(self, values: dict[str, torch.Tensor], **columns) -> pd.DataFrame:
+        """Long format: a row an image and name."""
+        return self.meter.rows(values, mu=self.mu, **columns)
+
+    def noise(self, *key) -> Callable[[], torch.Tensor]:
+        """Keyed standard normal noise of the targets' shape."""
+        keys = [(self.config.seed, self.config.dataset, i, *key) for i in self.ids.tolist()]
+        return KeyedNoise(keys, self.x.shape[1:])
+
+
+def progress(settings: list, name: str):
+    """A bar over an experiment's settings, quiet when not a terminal."""
+    return tqdm(settings, desc=name, disable=None, ascii=True, ncols=79)

@@ -1,0 +1,73 @@
+"""Are draws a posterior? Spread against error, and coverage, on real images and on images of the prior itself.
+
+For draws of a true posterior, E d(draw, draw') = E d(draw, target) = 2 mmse (in MSE), and a pixel's rank among K draws
+is uniform. On images drawn from the prior itself a gap is the sampler's; what is left on real images is the network's.
+"""
+
+import pandas as pd
+import torch
+
+from vpaudit import consistency, metrics, samplers
+from vpaudit.experiments.bench import Bench, progress
+from vpaudit.mechanism import release_analytic
+from vpaudit.ranges import HIGH, LOW
+
+DRAWS = 19  # ranks 1 to 18 of 0 to 19 are a 90 % interval
+LIVE = 0.05  # pixels whose draws spread more than this; elsewhere all draws agree (background) and ranks are ties
+ANCESTRAL, SECOND = {"kind": "ddim", "eta": 1.0}, {"kind": "multistep", "eta": 1.0, "order": 2}
+SAMPLERS = {
+    "ancestral": [(n, ANCESTRAL) for n in (20, 50, 200)],
+    "multistep_2": [(n, SECOND) for n in (10, 20)],
+    "ddrm": [(20, {"kind": "ddrm", "eta": 0.85})],
+    "heun_churn": [(10, {"kind": "heun", "churn": 0.4})],
+}
+SELF_STEPS = 200  # of the chain that makes images of the prior itself
+
+
+def run(bench: Bench) -> pd.DataFrame:
+    """Columns targets ("real", "prior"), sampler, calls; metrics pairwise, error, mean_error (MSE), coverage, live."""
+    tables, config = [], bench.config
+    for name, targets in {"real": bench.x, "prior": of_the_prior(bench)}.items():
+        dataset = config.dataset if name == "real" else f"{config.dataset} of the prior"
+        seen = release_analytic(targets, bench.ids, bench.labels, bench.mechanism, dataset, config.seed)
+        settings = [(s, n, o) for s, variants in SAMPLERS.items() for n, o in variants]
+        for sampler, steps, options in progress(settings, f"calibration {name} mu={bench.mu:g}"):
+            calls = 2 * steps - 1 if options["kind"] == "heun" else steps
+            draws = torch.stack([bench.attack(k, seen, steps=steps, **options) for k in range(DRAWS)])
+            tables.append(bench.rows(calibration(draws, targets), targets=name, sampler=sampler, calls=calls))
+        mean = {"mean_error": metrics.mse(bench.posterior_mean(seen), targets)}
+        tables.append(bench.rows(mean, targets=name, sampler="posterior_mean", calls=1))
+    return pd.concat(tables, ignore_index=True)
+
+
+def of_the_prior(bench: Bench) -> torch.Tensor:
+    """Images (N, C, H, W) of the unconditional prior by a long ancestral chain from its highest noise."""
+    prior = bench.network
+    start = torch.full((len(bench.x),), float(prior.sigma_max))
+    noise = bench.noise("image of the prior")
+    levels = samplers.noise_levels(start, SELF_STEPS)
+    chain = samplers.ddim_steps(prior.denoise, prior.sigma_max * noise(), levels, 1.0, noise)
+    return samplers.last(chain).clamp(LOW, HIGH)
+
+
+def calibration(draws: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Per image: pairwise MSE between draws, their MSE to the target, that of their mean, and pixel coverage.
+
+    Args:
+        draws: (K, N, C, H, W); targets: (N, C, H, W).
+
+    Returns:
+        `coverage`: share of live pixels whose rank among the draws lies within 1 ... K - 1 (nominal (K-1)/(K+1));
+        `live`: share of pixels where draws spread at all, which the target has no part in.
+    """
+    pairwise = consistency.agreement(draws, lambda j, k: {"mse": metrics.mse(draws[j], draws[k])})["mse"]
+    below = (draws < targets).sum(0).flatten(1)
+    inside = (below >= 1) & (below <= len(draws) - 1)
+    live = draws.std(0).flatten(1) > LIVE
+    return {
+        "pairwise": pairwise,
+        "error": torch.stack([metrics.mse(d, targets) for d in draws]).mean(0),
+        "mean_error": metrics.mse(draws.mean(0), targets),
+        "coverage": (inside & live).sum(1) / live.sum(1).clamp_min(1),
+        "live": live.float().mean(1),
+    }
