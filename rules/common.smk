@@ -54,6 +54,10 @@ def few_step_plan(wildcards):
 
 def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
+    source = figures.ALL[wildcards.figure].__module__.removeprefix("vpaudit.")
+    own = code(Path(*source.split(".")).with_suffix(".py"))
+    if wildcards.figure not in figures.FIGURES:
+        return [PATHS.experiment(wildcards.figure), *own]
     tables = [
         PATHS.table(table)
         for table in ("metrics", "baselines", "consistency", "bounds")
@@ -66,6 +70,4 @@ def figure_inputs(wildcards):
             for f in (PATHS.observation, PATHS.reconstruction)
         ),
     ]
-    source = figures.FIGURES[wildcards.figure].__module__.removeprefix("vpaudit.")
-    own = code(Path(*source.split(".")).with_suffix(".py"))
     return tables + own + (arrays if wildcards.figure == "reconstructions" else [])

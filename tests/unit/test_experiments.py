@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vpaudit import config as configuration
-from vpaudit import experiments, fewstep
+from vpaudit import experiments, fewstep, figures
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
 from vpaudit.experiments import averaging, calibration, calls, gradients, rounds
@@ -43,8 +43,9 @@ def bench(tmp_path_factory):
     return Bench(config, layout, 10.0)
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def _small():
+    monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(calls, "CALLS", (1, 2, 3))
     monkeypatch.setattr(calls, "CONVERGED", {"kind": "multistep", "order": 3, "steps": 12})
     monkeypatch.setattr(calls, "REFERENCE", {"kind": "ddim", "steps": 12})
@@ -58,11 +59,26 @@ def _small(monkeypatch):
     monkeypatch.setattr(rounds, "ROUNDS", (1, 4))
     monkeypatch.setattr(gradients, "BATCHES", (1, 3))
     monkeypatch.setattr(gradients, "PUBLIC", 60)
+    yield
+    monkeypatch.undo()
+
+
+@pytest.fixture(scope="module")
+def table_of(bench, _small):
+    """name -> table, each computed once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = experiments.run(name, bench)
+        return made[name]
+
+    return get
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_makes_a_finite_long_table(bench, name):
-    table = experiments.run(name, bench)
+def test_every_experiment_makes_a_finite_long_table(bench, table_of, name):
+    table = table_of(name)
     assert {"dataset", "image", "mu", "metric", "value"} <= set(table.columns)
     assert np.isfinite(table["value"]).all()
     assert set(table["image"]) <= set(bench.ids.tolist())
@@ -71,8 +87,26 @@ def test_every_experiment_makes_a_finite_long_table(bench, name):
     assert pd.api.types.is_float_dtype(table["value"])
 
 
-def test_one_call_is_the_posterior_mean_whatever_the_solver(bench):
-    table = experiments.run("calls", bench)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_drawn(table_of, tmp_path, name):
+    """From two values of mu; PNG, PDF and CSV, and the CSV holds intervals around its values."""
+    (tmp_path / "experiments").mkdir()
+    both = pd.concat([table_of(name), table_of(name).assign(mu=20.0)])
+    both.to_parquet(tmp_path / "experiments" / f"{name}.parquet", index=False)
+    figures.render(name, tmp_path, tmp_path / "out")
+    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+    drawn = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+    assert ((drawn["low"] <= drawn["value"] + 1e-9) & (drawn["value"] <= drawn["high"] + 1e-9)).all()
+    assert (drawn["n"] >= 1).all()
+
+
+def test_a_missing_experiment_says_how_to_make_it(tmp_path):
+    with pytest.raises(VpauditError, match="snakemake experiments"):
+        figures.render("calls", tmp_path, tmp_path / "out")
+
+
+def test_one_call_is_the_posterior_mean_whatever_the_solver(table_of):
+    table = table_of("calls")
     one = table[(table["calls"] == 1) & (table["metric"] == "mse")].pivot_table(
         index="image", columns="solver", values="value"
     )
@@ -80,9 +114,9 @@ def test_one_call_is_the_posterior_mean_whatever_the_solver(bench):
     assert np.allclose(one.sub(one["ddim"], axis=0), 0, atol=1e-5)
 
 
-def test_rounds_at_fixed_epsilon_change_nothing_without_sampling(bench):
+def test_rounds_at_fixed_epsilon_change_nothing_without_sampling(table_of):
     """T full rounds of mu / sqrt(T) are one of mu: same law, so the same error up to other noise."""
-    table = experiments.run("rounds", bench)
+    table = table_of("rounds")
     full = table[(table["sampling"] == "every round") & (table["budget"] == "epsilon")]
     assert np.allclose(full["mu_total"], 10.0)
     means = full.groupby("rounds")["value"].mean()
@@ -91,8 +125,8 @@ def test_rounds_at_fixed_epsilon_change_nothing_without_sampling(bench):
     assert growing.groupby("mu_total")["value"].mean().is_monotonic_decreasing
 
 
-def test_told_errors_are_in_the_table_of_knowledge(bench):
-    table = experiments.run("knowledge", bench)
+def test_told_errors_are_in_the_table_of_knowledge(table_of):
+    table = table_of("knowledge")
     told = table[(table["metric"] == "sigma_ratio") & (table["sigma"] == "known")]
     assert np.allclose(told["value"], 1 + told["sigma_error"])
     perfect = table[(table["knowledge"] == "sigma known, lambda known") & (table["metric"] == "lambda_ratio")]

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 from vpaudit import io
 from vpaudit.errors import VpauditError
-from vpaudit.figures import agreement, curves, grid, ladder
+from vpaudit.figures import agreement, curves, engine, grid, ladder
 from vpaudit.figures import style as styles
 
 FIGURES = {
@@ -23,6 +23,7 @@ FIGURES = {
     "prior_ladder": ladder.draw,
 }
 NAMES = FIGURES  # iterating gives the names
+ALL = FIGURES | engine.FIGURES  # with those of the experiments, which are no part of the default study
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
@@ -32,11 +33,11 @@ def render(name: str, results: Path, out: Path, style: str | dict = "default") -
         results: results/<study>/.
         style: a name or YAML file known to `vpaudit.figures.style`, or a dict of changes to its default.
     """
-    if name not in FIGURES:
-        raise VpauditError(f"no figure {name!r}", f"known: {', '.join(NAMES)}")
+    if name not in ALL:
+        raise VpauditError(f"no figure {name!r}", f"known: {', '.join(ALL)}")
     look = styles.get(style)
     with plt.rc_context(styles.rc(look)):
-        figure, table = FIGURES[name](Path(results), look)
+        figure, table = ALL[name](Path(results), look)
         try:
             for kind, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {"Software": None})):
                 with io.atomic(Path(out) / f"{name}.{kind}") as temporary:

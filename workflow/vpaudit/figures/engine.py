@@ -1,0 +1,306 @@
+"""Figures of the experiments on the attack engine, from results/<study>/experiments/<name>.parquet."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from vpaudit import stats
+from vpaudit.errors import VpauditError
+from vpaudit.figures import style as styles
+from vpaudit.names import METRICS
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999999", "#000000")
+MARKERS = "osD^vxP*+"
+
+
+def read(results: Path, name: str) -> pd.DataFrame:
+    """The table of an experiment."""
+    path = Path(results) / "experiments" / f"{name}.parquet"
+    if not path.exists():
+        raise VpauditError(f"{path} does not exist", "run `snakemake experiments`, which makes it")
+    return pd.read_parquet(path)
+
+
+def intervals(table: pd.DataFrame, keys: list[str], base: pd.DataFrame | None = None) -> pd.DataFrame:
+    """keys, value, low, high, n: mean over images with its 95 % interval.
+
+    Args:
+        base: rows to divide by, paired by image (and mu): value is then a ratio of means over the same images.
+    """
+    found = []
+    for key, rows in table.groupby(keys, sort=False):
+        values = rows.groupby("image")["value"].mean()
+        if base is None:
+            value, low, high = stats.bootstrap(values.to_numpy())
+        else:
+            mu = dict(zip(keys, key)).get("mu")
+            same = base if mu is None else base[np.isclose(base["mu"], mu)]
+            pair = pd.concat([values, same.groupby("image")["value"].mean()], axis=1, join="inner").to_numpy()
+            value, low, high = stats.bootstrap(pair, lambda p: p[:, 0].mean() / p[:, 1].mean())
+        found.append((*key, float(value), float(low), float(high), len(values)))
+    return pd.DataFrame(found, columns=[*keys, "value", "low", "high", "n"])
+
+
+def _line(axes, rows: pd.DataFrame, x: str, label: str, number_: int, dash: str = "-") -> None:
+    rows, colour = rows.sort_values(x), PALETTE[number_ % len(PALETTE)]
+    axes.plot(
+        rows[x], rows["value"], color=colour, marker=MARKERS[number_ % len(MARKERS)], markersize=2.6, linestyle=dash,
+        label=label,
+    )  # fmt: skip
+    axes.fill_between(rows[x], rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def _log_axis(axes, values, label: str, shown=None) -> None:
+    values = sorted(set(values))
+    axes.set_xscale("log")
+    axes.set_xticks(values, [f"{v:g}" if shown is None or v in shown else "" for v in values])
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+
+
+def _legend(figure, panels, columns: int) -> None:
+    entries = {}
+    for axes in np.asarray(panels).flat:
+        entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False)
+
+
+SOLVERS = {
+    "ddim": "DDIM",
+    "heun": "Heun",
+    "multistep_2": "DPM-Solver++ 2M",
+    "multistep_3": "multistep of order 3",
+    "few_step": "fitted to the prior",
+}
+
+
+def calls(results, style: dict):
+    """A row a measure, a column a mu: quality relative to the converged output, and the distance to it."""
+    table = read(results, "calls")
+    measures = [m for m in ("mse", "ssim", "lpips_vgg_64") if m in set(table["metric"])]
+    mus = sorted(table["mu"].unique())
+    shape = (len(measures) + 1, len(mus))
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, 1.05), sharex=True, sharey="row", squeeze=False)
+    tables = []
+    for row, metric in enumerate([*measures, "rmse_converged"]):
+        rows = table[table["metric"] == metric]
+        base = None if metric == "rmse_converged" else rows[rows["solver"] == "converged"]
+        found = intervals(rows[rows["solver"].isin(SOLVERS)], ["solver", "calls", "mu"], base)
+        if base is None:
+            found[["value", "low", "high"]] /= 2.0  # of the width of the pixel range
+        tables.append(found.assign(metric=metric, relative_to="pixel range" if base is None else "converged"))
+        for axes, mu in zip(panels[row], mus):
+            here = found[np.isclose(found["mu"], mu)]
+            for number_, (solver, label) in enumerate(SOLVERS.items()):
+                _line(axes, here[here["solver"] == solver], "calls", label, number_)
+            _calls_axes(axes, metric, mu, row == 0, row == len(measures))
+        name = "distance to\nconverged / range" if base is None else f"{METRICS[metric].label}\n/ converged"
+        panels[row, 0].set_ylabel(name)
+    _legend(figure, panels, 5)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def _calls_axes(axes, metric, mu, top, bottom) -> None:
+    if metric == "rmse_converged":
+        axes.set_yscale("log")
+        axes.axhline(0.02, color="black", linewidth=0.7, linestyle=":")
+    else:
+        axes.axhspan(0.99, 1.01, color="black", alpha=0.12, linewidth=0)
+        axes.set_ylim(0.7, 1.3)
+    axes.set_xscale("log")
+    axes.set_xticks([1, 2, 6, 16, 32], ["1", "2", "6", "16", "32"])
+    axes.minorticks_off()
+    if top:
+        axes.set_title(f"µ = {mu:g}")
+    if bottom:
+        axes.set_xlabel("network calls")
+
+
+def calibration(results, style: dict):
+    """Columns: images of the prior itself, and real ones; rows: spread over error, and coverage of 90 % intervals."""
+    table = read(results, "calibration")
+    figure, panels = plt.subplots(2, 2, figsize=styles.size(style, 0.75), sharex=True, sharey="row")
+    titles = {"prior": "images drawn from the prior: the sampler's part", "real": "test images: sampler and network"}
+    keys, tables = ["targets", "sampler", "calls", "mu"], []
+    names = {"ancestral": "ancestral", "multistep_2": "2nd-order SDE", "ddrm": "DDRM", "heun_churn": "Heun, churn"}
+    for column, (targets, title) in enumerate(titles.items()):
+        rows = table[table["targets"] == targets]
+        groups = rows[rows["sampler"].isin(names)].groupby(["sampler", "calls"], sort=False)
+        for number_, ((sampler, count), part) in enumerate(groups):
+            error = part[part["metric"] == "error"]
+            spread = intervals(part[part["metric"] == "pairwise"], keys, error).assign(metric="pairwise / error")
+            cover = intervals(part[part["metric"] == "coverage"], keys).assign(metric="coverage")
+            label = f"{names[sampler]}, {count} calls"
+            _line(panels[0, column], spread, "mu", label, number_)
+            _line(panels[1, column], cover, "mu", label, number_)
+            tables += [spread, cover]
+        panels[0, column].axhline(1, color="black", linewidth=0.7, linestyle=":")
+        panels[1, column].axhspan(0.88, 0.92, color="black", alpha=0.12, linewidth=0)
+        panels[0, column].set_title(title)
+        _log_axis(panels[1, column], table["mu"], "µ = C/σ")
+    panels[0, 0].set_ylabel("distance between draws\n/ distance to target (MSE)")
+    panels[1, 0].set_ylabel("coverage of 90 % intervals")
+    _legend(figure, panels, 4)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def averaging(results, style: dict):
+    """A panel a mu: MSE of the mean of R draws over that of the one-call posterior mean, against all calls spent."""
+    table = read(results, "averaging")
+    table = table[table["metric"] == "mse"]
+    base = table[table["sampler"] == "posterior_mean"]
+    mus = sorted(table["mu"].unique())
+    columns = min(3, len(mus))
+    shape = (-(-len(mus) // columns), columns)
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, 0.62), sharex=True, sharey=True, squeeze=False)
+    names = {"ancestral": "ancestral", "multistep_2": "2nd-order SDE"}
+    rows = table[table["sampler"].isin(names)]
+    found = intervals(rows, ["sampler", "steps", "repeats", "calls", "mu"], base)
+    for axes, mu in zip(panels.flat, mus):
+        here = found[np.isclose(found["mu"], mu)]
+        for number_, ((sampler, steps), part) in enumerate(here.groupby(["sampler", "steps"], sort=False)):
+            _line(axes, part, "calls", f"mean of draws, {names[sampler]}, {steps} calls each", number_)
+        axes.axhline(1, color="black", linewidth=0.8, linestyle=":", label="posterior mean, 1 call")
+        axes.set_title(f"µ = {mu:g}")
+        _log_axis(axes, (1, 10, 100, 1000), "network calls in all")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("MSE / posterior mean's")
+    for axes in panels.flat[len(mus) :]:
+        axes.axis("off")
+    _legend(figure, panels, 2)
+    return figure, found
+
+
+ESTIMATORS = {"wavelet": "wavelets", "patches": "patches", "blank": "coordinates without image", "prior": "the prior"}
+GUESSES = {"norm": "C and the typical norm", "energy": "energy and the typical norm", "prior": "the prior"}
+
+
+def knowledge(results, style: dict):
+    """What is estimated, how well, and what it costs against perfect knowledge."""
+    table = read(results, "knowledge")
+    figure, panels = plt.subplots(2, 3, figsize=styles.size(style, 0.78), sharex=True)
+    mse = table[(table["metric"] == "mse") & (table["attack"] == "posterior_mean")]
+    exact = (table["sigma_error"] == 0) & (table["lam_error"] == 0)
+    base = mse[(mse["sigma"] == "known") & (mse["lam"] == "known") & exact.loc[mse.index]]
+    keys, tables = ["knowledge", "sigma", "lam", "sigma_error", "lam_error", "mu"], []
+
+    def cost(axes, rows, label, number_, dash="-"):
+        found = intervals(rows, keys, base)
+        tables.append(found.assign(quantity="MSE / perfect knowledge"))
+        _line(axes, found, "mu", label, number_, dash)
+
+    def ratio(axes, name, rows, label, number_):
+        rows = rows[rows["metric"] == name]
+        groups = rows.groupby(keys)["value"]
+        found = pd.DataFrame({n: groups.quantile(q) for n, q in (("value", 0.5), ("low", 0.05), ("high", 0.95))})
+        found = found.reset_index().assign(n=rows["image"].nunique())
+        tables.append(found.assign(quantity=f"{name}, median and 5 to 95 %"))
+        _line(axes, found, "mu", label, number_)
+
+    for number_, (name, label) in enumerate(ESTIMATORS.items()):
+        alone = (table["sigma"] == name) & (table["lam"] == "known")
+        ratio(panels[0, 0], "sigma_ratio", table[alone], f"σ by {label}", number_)
+        cost(panels[1, 0], mse[alone.loc[mse.index]], f"σ by {label}", number_)
+    for number_, (name, label) in enumerate(GUESSES.items(), start=4):
+        alone = (table["lam"] == name) & (table["sigma"] == "known")
+        ratio(panels[0, 1], "lambda_ratio", table[alone], f"λ by {label}", number_)
+        cost(panels[1, 1], mse[alone.loc[mse.index]], f"λ by {label}", number_)
+        both = (table["lam"] == name) & (table["sigma"] == "blank")
+        cost(panels[1, 1], mse[both.loc[mse.index]], f"λ by {label}", number_, "--")
+    for number_, error in enumerate((-0.2, -0.1, 0.1, 0.2)):
+        for axes, column in ((panels[0, 2], "sigma_error"), (panels[1, 2], "lam_error")):
+            cost(axes, mse[np.isclose(mse[column], error)], f"told {100 * error:+g} %", number_ + 5)
+    titles = (
+        ("σ believed / true", "λ believed / true", "σ told wrongly"),
+        ("σ unknown", "λ unknown", "λ told wrongly"),
+    )
+    for axes, title in zip(panels.flat, np.ravel(titles)):
+        axes.set_title(title)
+        axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
+    for axes in panels[1]:
+        _log_axis(axes, table["mu"], "µ = C/σ")
+    panels[0, 0].set_yscale("log")
+    panels[1, 0].set_ylabel("MSE / with σ and λ known")
+    panels[0, 0].set_ylabel("median, 5 to 95 % of images")
+    panels[0, 2].set_ylabel("MSE / with both known")
+    _legend(figure, panels, 4)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def rounds(results, style: dict):
+    """Columns: the budget held fixed; lines: sampling and adversary; one panel a mu, of those with several rounds."""
+    table = read(results, "rounds")
+    budgets = {"mu a round": "µ of each round fixed", "epsilon": "ε of all rounds fixed"}
+    mus = sorted(table["mu"].unique())
+    figure, panels = plt.subplots(2, len(mus), figsize=styles.size(style, 0.6), sharex=True, sharey=True, squeeze=False)
+    found = intervals(table, ["rounds", "budget", "sampling", "adversary", "mu_round", "mu_total", "mu"])
+    lines = {
+        ("every round", "mean"): "in every round",
+        ("Poisson 0.25", "told"): "sampled at ¼, rounds known",
+        ("Poisson 0.25", "told apart"): "sampled at ¼, rounds told apart",
+        ("Poisson 0.25", "mean"): "sampled at ¼, mean of all rounds",
+    }
+    for row, (budget, title) in enumerate(budgets.items()):
+        for axes, mu in zip(panels[row], mus):
+            here = found[(found["budget"] == budget) & np.isclose(found["mu"], mu)]
+            for number_, ((sampling, adversary), label) in enumerate(lines.items()):
+                part = here[(here["sampling"] == sampling) & (here["adversary"] == adversary)]
+                if len(part):
+                    _line(axes, part, "rounds", label, number_)
+            axes.set_yscale("log")
+            axes.set_title(f"{'µ each' if row == 0 else 'ε of µ'} = {mu:g}")
+            _log_axis(axes, table["rounds"], "rounds" if row else "")
+        panels[row, 0].set_ylabel(f"{title}\nMSE of the posterior mean")
+    _legend(figure, panels, 4)
+    return figure, found
+
+
+def gradients(results, style: dict):
+    """Error against effective mu, for images out of gradients and after simple releases; and how many come apart."""
+    table = read(results, "gradients")
+    figure, panels = plt.subplots(1, 3, figsize=styles.size(style, 0.4))
+    wide = table[table["metric"] != "separable"].pivot_table(
+        index=["design", "batch", "strength", "mu", "image"], columns="metric", values="value"
+    )
+    wide = wide.reset_index().assign(effective=lambda t: t["mu"] * t["share"])
+    designs = {"fowl": "Fowl et al.", "sparse": "Fowl et al., sparse", "trap": "Boenisch et al."}
+    edges = np.geomspace(wide["effective"].clip(lower=0.2).min(), wide["effective"].max() * 1.001, 13)
+    tables = []
+    for number_, (design, label) in enumerate(designs.items()):
+        rows = wide[wide["design"] == design]
+        for bin_, part in rows.groupby(np.digitize(rows["effective"], edges)):
+            pair = part[["mse", "mse_simple"]].to_numpy()
+            value, low, high = stats.bootstrap(pair[:, 0])
+            row = {"design": design, "effective": float(np.exp(np.log(part["effective"]).mean())), "bin": bin_}
+            row |= {"value": float(value), "low": float(low), "high": float(high), "n": len(part)}
+            tables.append(pd.DataFrame([{**row, "simple": pair[:, 1].mean(), "quantity": "mse"}]))
+        here = pd.concat([t for t in tables if (t["design"] == design).all()])
+        _line(panels[0], here, "effective", label, number_)
+        panels[0].plot(here["effective"], here["simple"], color="black", linewidth=0.7, linestyle=":")
+        share = intervals(
+            table[(table["metric"] == "share") & (table["design"] == design)], ["design", "strength", "batch"]
+        )
+        alone = intervals(table[(table["metric"] == "separable") & (table["design"] == design)], ["design", "batch"])
+        _line(panels[1], share[share["batch"] == share["batch"].min()], "strength", label, number_)
+        _line(panels[2], alone, "batch", label, number_)
+        tables += [share.assign(quantity="share"), alone.assign(quantity="separable")]
+    panels[0].set(xscale="log", yscale="log", xlabel="effective µ = share × C/σ", ylabel="MSE of the posterior mean")
+    panels[0].set_title("dotted: simple release")
+    _log_axis(panels[1], table["strength"], "strength of the imprint")
+    panels[1].set_ylabel("image's share of the\nclipped gradient")
+    _log_axis(panels[2], table["batch"], "images in the batch")
+    panels[2].set(ylabel="images that come apart", ylim=(0, 1.03))
+    _legend(figure, panels, 3)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+FIGURES = {
+    "calls": calls,
+    "calibration": calibration,
+    "averaging": averaging,
+    "knowledge": knowledge,
+    "rounds": rounds,
+    "gradients": gradients,
+}
