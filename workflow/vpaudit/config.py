@@ -32,7 +32,7 @@ class Mechanism(Section):
     """The Gaussian release of one clipped image: y = lambda x + sigma z."""
 
     mu: list[float] = Field(
-        [1, 2, 3, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0"
+        [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0"
     )
     max_grad_norm: float = Field(1.0, gt=0, description="clipping norm C; below every image's norm, all are clipped")
     release: Literal["analytic", "opacus"] = Field(
@@ -232,7 +232,7 @@ class Config(Section):
                 conditioning=["unconditional", "true_class", "wrong_class"],
             ),
             Attack(name="ddim", kind="ddim", steps=16),
-            Attack(name="ddpm", kind="ddim", steps=24, eta=1.0, draws=4),
+            Attack(name="ddpm", kind="multistep", steps=20, eta=1.0, draws=4),
         ],
         description="what the adversary tries",
     )
