@@ -20,6 +20,7 @@ include: "rules/consistency.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/experiments.smk"
+include: "rules/benchmarks.smk"
 
 
 rule all:

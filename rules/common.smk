@@ -56,6 +56,8 @@ def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
     source = figures.ALL[wildcards.figure].__module__.removeprefix("vpaudit.")
     own = code(Path(*source.split(".")).with_suffix(".py"))
+    if wildcards.figure == "peers":
+        return [PATHS.results / "benchmarks/peers.parquet", *own]
     if wildcards.figure not in figures.FIGURES:
         return [PATHS.experiment(wildcards.figure), *own]
     tables = [

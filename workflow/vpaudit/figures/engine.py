@@ -15,11 +15,11 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 MARKERS = "osD^vxP*+"
 
 
-def read(results: Path, name: str) -> pd.DataFrame:
-    """The table of an experiment."""
-    path = Path(results) / "experiments" / f"{name}.parquet"
+def read(results: Path, name: str, folder: str = "experiments") -> pd.DataFrame:
+    """The table of an experiment, or of a benchmark."""
+    path = Path(results) / folder / f"{name}.parquet"
     if not path.exists():
-        raise VpauditError(f"{path} does not exist", "run `snakemake experiments`, which makes it")
+        raise VpauditError(f"{path} does not exist", f"run `snakemake {folder}`, which makes it")
     return pd.read_parquet(path)
 
 
@@ -296,7 +296,37 @@ def gradients(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def peers(results, style: dict):
+    """A row a metric, a column a mu: quality against time an image, a line a method; ours solid, peers dashed."""
+    table = read(results, "peers", "benchmarks").assign(per_image=lambda t: 1000 * t["seconds"] / t["n"])
+    measures = [m for m in ("mse", "ssim", "lpips_vgg_64") if m in table]
+    mus = sorted(table["mu"].unique())
+    shape = (len(measures), len(mus))
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, 0.95), sharex=True, squeeze=False)
+    methods = list(dict.fromkeys(table["method"]))
+    tables = []
+    for row, metric in enumerate(measures):
+        for axes, mu in zip(panels[row], mus):
+            for number_, method in enumerate(methods):
+                here = table[(table["method"] == method) & (table["mu"] == mu)].sort_values("calls")
+                error = 1.96 * here[f"{metric}_se"]
+                values = here.assign(value=here[metric], low=here[metric] - error, high=here[metric] + error)
+                _line(axes, values, "calls", method, number_, "-" if here["ours"].all() else "--")
+                tables.append(
+                    values[["method", "mu", "calls", "per_image", "value", "low", "high", "n"]].assign(metric=metric)
+                )
+            axes.set_xscale("log")
+            if row == 0:
+                axes.set_title(f"µ = {mu:g}")
+            if row == len(measures) - 1:
+                axes.set_xlabel("network calls")
+        panels[row, 0].set_ylabel(METRICS[metric].label)
+    _legend(figure, panels, 5)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
 FIGURES = {
+    "peers": peers,
     "calls": calls,
     "calibration": calibration,
     "averaging": averaging,

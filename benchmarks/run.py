@@ -1,0 +1,147 @@
+"""Measure the attack engine against other libraries, and against the bare network, in one run on one machine.
+
+    python benchmarks/run.py peers --config results/embedded/config.yaml --out results/embedded/benchmarks/peers.parquet
+    snakemake benchmarks
+
+`peers`: the same prior, images, noise and machine for each; every method twice, in alternating order, the shorter time
+counts; quality is what it is. Column `memory_mib`: growth of the process's peak while the method ran, in a process of
+its own. `overhead`: wall time of the attack over calls x bare forward time, over batches and calls.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import peers
+import torch
+from tqdm import tqdm
+
+from vpaudit import attack
+from vpaudit import config as configuration
+from vpaudit.config import Attack
+from vpaudit.layout import Layout
+from vpaudit.mechanism import Observation
+from vpaudit.priors import network
+from vpaudit.rng import KeyedNoise
+from vpaudit.stages.images import read_targets
+from vpaudit.stages.tables import write_table
+
+MUS = (5, 20, 100)
+NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one for all
+CALLS = (6, 10, 20, 50, 100)
+ONE_SIZE = {"posterior mean": (1,), "fitted few-step": (3, 4, 5, 6)}
+REPEATS = 2
+
+
+def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
+    """method, mu, calls, seconds, metric values as means, n."""
+    from vpaudit.evaluate import Meter
+
+    prior = network.load(layout.prior, precision=config.prior.precision)
+    x, _, ids = (v[:images] for v in read_targets(layout))
+    meter = Meter(config, x, ids)
+    jobs = [(m, c) for m in [*peers.OURS, *peers.PEERS] for c in ONE_SIZE.get(m, CALLS)]
+    rows = []
+    for mu in MUS:
+        s = NORM / mu
+        keys = [(config.seed, "benchmark", i, f"mu={mu}") for i in ids.tolist()]
+        y = x + s * KeyedNoise(keys, x.shape[1:])()
+        times: dict = {}
+        for repeat in range(REPEATS):
+            for name, calls in tqdm(jobs if repeat % 2 == 0 else jobs[::-1], desc=f"mu={mu}", disable=None, ncols=79):
+                begun = time.perf_counter()
+                output, counted = peers.run(name, prior, y, s, calls)
+                times.setdefault((name, calls), []).append(time.perf_counter() - begun)
+                if repeat == 0:
+                    values = meter.against_targets(output, meter.features(output))
+                    means = {metric: float(v.mean()) for metric, v in values.items() if metric != "psnr"}
+                    errors = {f"{metric}_se": float(v.std() / len(v) ** 0.5) for metric, v in values.items()}
+                    rows.append(
+                        {"method": name, "ours": name in peers.OURS, "mu": mu, "asked": calls, "calls": counted}
+                    )
+                    rows[-1] |= {**means, **{k: v for k, v in errors.items() if not k.startswith("psnr")}, "n": len(x)}
+        for row in rows:
+            if row["mu"] == mu:
+                row["seconds"] = min(times[row["method"], row["asked"]])
+    return pd.DataFrame(rows)
+
+
+def overhead_table(config, layout: Layout, images: int) -> pd.DataFrame:
+    """images, calls, seconds, forward_seconds (bare, for the same calls), ratio, memory_mib."""
+    prior = network.load(layout.prior, precision=config.prior.precision)
+    rows = []
+    for count in (64, 128, 512):
+        x = torch.zeros(count, *prior.shape)
+        ids = torch.arange(count)
+        ones = torch.ones(count, dtype=torch.float64)
+        seen = Observation(x, ones, ones * 2.0, ids, ids % prior.num_classes, "overhead", 10.0)
+        for calls in (6, 20):
+            for kind, options in {"ddim": {}, "multistep": {"order": 2, "eta": 1.0}}.items():
+                settings = Attack(name=kind, kind=kind, steps=calls, **options)
+                pairs = []
+                for _ in range(5):
+                    begun = time.perf_counter()
+                    attack.reconstruct(seen, prior, settings, 0)
+                    between = time.perf_counter()
+                    bare_forward(prior, count, calls)
+                    pairs.append((between - begun, time.perf_counter() - between))
+                whole, bare = np.median(pairs, axis=0)
+                ratio = float(np.median([a / b for a, b in pairs]))
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                rows.append({"attack": kind, "images": count, "calls": calls, "seconds": whole})
+                rows[-1] |= {"forward_seconds": bare, "ratio": ratio, "peak_mib": memory, "n": len(pairs)}
+    return pd.DataFrame(rows)
+
+
+@torch.inference_mode()
+def bare_forward(prior, count: int, calls: int) -> None:
+    """The network alone, in the batches that the prior uses."""
+    x, t = torch.zeros(prior.rows, *prior.shape), torch.full((prior.rows,), 300.0)
+    for _ in range(calls * -(-count // prior.rows)):
+        prior(x, t, None)
+
+
+def memory_of(method: str, config_path: str, images: int) -> float:
+    """MiB by which the peak of a fresh process grows while the method runs, beyond prior and images."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_memory, (method, config_path, images))
+
+
+def _memory(method, config_path, images):
+    config = configuration.load(config_path)
+    prior = network.load(Layout(config).prior, precision=config.prior.precision)
+    y = torch.randn(images, *prior.shape)
+    peers.run("posterior mean", prior, y[:1], 1.0, 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peers.run(method, prior, y, 1.0, ONE_SIZE.get(method, (6,))[-1])
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("peers", "overhead"))
+    parser.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
+    parser.add_argument("--out", required=True, help="Parquet file to write")
+    parser.add_argument("--images", type=int, default=64, help="targets, >= 2 (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = configuration.load(arguments.config)
+    if arguments.what == "overhead":
+        table = overhead_table(config, Layout(config), arguments.images)
+    else:
+        table = peers_table(config, Layout(config), arguments.images)
+        memory = {m: memory_of(m, arguments.config, 512) for m in [*peers.OURS, *peers.PEERS]}
+        table["memory_mib"] = table["method"].map(memory)
+    write_table(Path(arguments.out), table)
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    main()

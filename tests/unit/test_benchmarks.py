@@ -1,0 +1,70 @@
+"""The peers of benchmarks/ are really called: they count their calls, see the right noise and end on [-1, 1]."""
+
+import sys
+
+import pytest
+import torch
+
+from vpaudit import samplers
+from vpaudit.config import Training
+from vpaudit.priors.network import NetworkPrior
+from vpaudit.priors.train import build_network, build_scheduler
+from vpaudit.rng import generator
+
+
+@pytest.fixture(scope="module")
+def peers(root):
+    sys.path.insert(0, str(root / "benchmarks"))
+    try:
+        import peers
+
+        yield peers
+    finally:
+        sys.path.remove(str(root / "benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def prior():
+    torch.manual_seed(0)
+    network = build_network((1, 8, 8), 10, Training(width=32, layers=1, heads=2, patch_size=2))
+    for weight in network.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.1)
+    return NetworkPrior(network, build_scheduler(), 0.02, 150.0, rows=8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("s", [0.3, 2.3])
+def test_every_peer_runs_within_its_calls(peers, prior, s):
+    y = s * torch.randn((4, 1, 8, 8), generator=generator("y"))
+    for name in [*peers.OURS, *peers.PEERS]:
+        if name == "fitted few-step":
+            continue  # this network has no fitted solver
+        asked = 1 if name == "posterior mean" else 6
+        images, calls = peers.run(name, prior, y, s, asked)
+        assert torch.isfinite(images).all()
+        assert images.abs().max() <= 1
+        assert abs(calls - asked) <= 1, name
+
+
+@torch.inference_mode()
+def test_peers_of_the_same_method_agree_with_ours(peers, prior):
+    """diffusers' DDIM in 200 steps and ours solve the same flow: the adapter hands over the right noise."""
+    s = float(prior.table.sigma_of_t(torch.tensor([400.0])))
+    y = torch.rand((4, 1, 8, 8), generator=generator("x")) - 0.5
+    y = y + s * torch.randn(y.shape, generator=generator("z"))
+    theirs, _ = peers.run("diffusers DDIM", prior, y, s, 200)
+    levels = samplers.noise_levels(torch.full((4,), s), 200)
+    ours = samplers.last(samplers.ddim_steps(prior.denoise, y, levels)).clamp(-1, 1)
+    assert float((theirs - ours).square().mean().sqrt()) < 0.03
+
+
+@torch.inference_mode()
+def test_the_unit_range_wrapper_is_the_same_denoiser(peers, prior):
+    """x on [0, 1] at s / 2 must be x on [-1, 1] at s: the factor of two that deepinv has lost before."""
+    x, s = torch.randn((4, 1, 8, 8), generator=generator("u")), 0.8
+    wrapped = peers.UnitRange(peers.Counted(prior), grad=False)
+    want = prior.denoise(x, torch.full((4,), s))
+    assert torch.allclose(2 * wrapped((x + 1) / 2, s / 2) - 1, want, atol=1e-4)
+    with_grad = peers.UnitRange(peers.Counted(prior), grad=True)
+    assert torch.allclose(2 * with_grad((x + 1) / 2, torch.tensor(s / 2)) - 1, want, atol=1e-4)
