@@ -127,6 +127,18 @@ def test_one_more_mu_computes_only_that_mu(study):
     assert not set(jobs) & {"targets", "train_prior", "baseline"}
 
 
+def test_experiments_run_through_the_same_graph(study, tmp_path):
+    """Few-step solvers fitted to the prior, an experiment at one mu, its table and its figure."""
+    copy = tmp_path / "experiments"
+    shutil.copytree(study, copy, symlinks=True)
+    done = snakemake(copy, "--", "figures/smoke/calls.png")
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = pd.read_parquet(copy / "results" / "smoke" / "experiments" / "calls.parquet")
+    rmse = table[table["metric"] == "rmse_converged"].groupby(["solver", "calls"])["value"].mean()
+    assert rmse["few_step", 4] < rmse["ddim", 4]  # fitted to this prior on its training images, tried on test images
+    assert rmse["multistep_2", 24] < rmse["multistep_2", 6]
+
+
 def test_edited_code_reruns_what_uses_it(study, tmp_path):
     copy = tmp_path / "edited"
     shutil.copytree(study, copy, symlinks=True)
@@ -155,8 +167,9 @@ def test_other_shard_sizes_give_the_same_tables(study, tmp_path):
     assert ((joined["value_a"] - joined["value_b"]).abs() / scale).max() <= 1e-4
 
 
-def test_killed_run_is_finished_by_the_same_command(study, tmp_path):
-    """kill -9 of the whole process group in the middle of the reconstructions; same tables afterwards."""
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_interrupted_run_is_finished_by_the_same_command(study, tmp_path, blow):
+    """The whole process group is hit in the middle of the reconstructions; same tables afterwards."""
     copy = tmp_path / "killed"
     shutil.copytree(study, copy, symlinks=True)
     shutil.rmtree(copy / "work" / "smoke" / "reconstruct")
@@ -173,8 +186,8 @@ def test_killed_run_is_finished_by_the_same_command(study, tmp_path):
     deadline = time.monotonic() + 120
     while not list((copy / "work" / "smoke").glob("reconstruct/*/*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, blow)
+    assert process.wait(timeout=120) != 0
     assert list((copy / "work" / "smoke").glob("reconstruct/*/*.npz"))
     for whole in (copy / "results" / "smoke" / "reconstructions").glob("mu=*.npz"):
         assert np.load(whole).files  # what has its final name is complete
