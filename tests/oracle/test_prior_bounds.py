@@ -1,0 +1,114 @@
+"""Information and floors where both are known: Gaussian data. A lost factor of two would show in each."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from vpaudit.bounds import floor, information
+from vpaudit.errors import VpauditError
+
+PIXELS = 40
+VARIANCES = 2.0 / np.arange(1, PIXELS + 1) ** 1.2
+GRID = np.geomspace(0.01, 300, 400)
+
+
+@pytest.mark.parametrize("s", [0.05, 0.5, 3.0, 30.0])
+def test_information_of_a_gaussian_to_one_percent(s):
+    """I-MMSE on the exact mmse curve against 1/2 ln det(1 + C / s^2), by numpy's determinant."""
+    curve = information.gaussian_mse(VARIANCES, GRID)
+    got = information.integral_over_snr(GRID, curve, np.array([s]))[0]
+    want = 0.5 * np.linalg.slogdet(np.eye(PIXELS) + np.diag(VARIANCES) / s**2)[1]
+    assert got == pytest.approx(want, rel=0.01)
+    assert information.gaussian_information(VARIANCES, s) == pytest.approx(want, rel=1e-9)
+
+
+@pytest.mark.parametrize("s", [0.1, 1.0, 10.0])
+def test_price_of_a_wrong_gaussian_prior_is_its_kl(s):
+    """Half the integral of excess error against KL(N(0, P + s^2) || N(d, Q + s^2)) in closed form."""
+    rng = np.random.default_rng(0)
+    q, shift = VARIANCES * rng.uniform(0.3, 3, PIXELS), 0.3 * rng.standard_normal(PIXELS)
+    excess = information.gaussian_mse(q, GRID, VARIANCES, shift) - information.gaussian_mse(VARIANCES, GRID)
+    assert (excess >= -1e-12).all()
+    got = information.integral_over_snr(GRID, excess, np.array([s]))[0]
+    a, b = VARIANCES + s**2, q + s**2
+    want = 0.5 * np.sum(a / b + shift**2 / b - 1 + np.log(b / a))
+    assert got == pytest.approx(want, rel=0.01, abs=1e-4)
+
+
+def test_wiener_error_by_simulation():
+    rng = np.random.default_rng(1)
+    q, shift, s = VARIANCES[::-1].copy(), np.full(PIXELS, 0.2), 0.7
+    x = rng.standard_normal((100_000, PIXELS)) * np.sqrt(VARIANCES) + shift
+    y = x + s * rng.standard_normal(x.shape)
+    estimate = y * q / (q + s**2)  # prior of mean 0
+    assert np.square(x - estimate).sum(1).mean() == pytest.approx(
+        information.gaussian_mse(q, s, VARIANCES, shift), rel=0.01
+    )
+
+
+def test_capacity_caps_and_is_below_half_mu_squared():
+    mu = np.array([0.0, 1.0, 5.0, 50.0])
+    assert (information.capacity(mu, 784) <= mu**2 / 2).all()
+    assert information.capacity(1.0, 784) == pytest.approx(0.5, rel=1e-3)
+    # equal variances 1/N are the worst case of unit power: then the Gaussian bound is the capacity
+    assert information.gaussian_information(np.full(784, 1 / 784), 1 / 5.0) == pytest.approx(
+        information.capacity(5.0, 784), rel=1e-12
+    )
+
+
+def test_smoothed_entropy_of_a_gaussian():
+    s = 0.6
+    want = multivariate_normal(np.zeros(PIXELS), np.diag(VARIANCES + s**2)).entropy()
+    got = information.smoothed_entropy(information.gaussian_information(VARIANCES, s), s, PIXELS)
+    assert got == pytest.approx(want, rel=1e-9)
+
+
+def test_a_curve_is_not_asked_beyond_its_ends():
+    with pytest.raises(VpauditError, match="asked of a curve"):
+        information.integral_over_snr(GRID, GRID, np.array([1000.0]))
+
+
+def scores(count, a, seed):
+    """Scores of x + a w, x Gaussian in a rotated basis: -(C + a^2)^-1 x1."""
+    rng = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(np.random.default_rng(7).standard_normal((PIXELS, PIXELS)))
+    x1 = rng.standard_normal((count, PIXELS)) * np.sqrt(VARIANCES + a**2)
+    return -(x1 / (VARIANCES + a**2)) @ rotation.T
+
+
+@pytest.mark.parametrize("a", [0.05, 0.25])
+@pytest.mark.parametrize("s", [0.5, 2.0, 10.0])
+def test_van_trees_is_tight_for_gaussian_data(a, s):
+    """Scores are linear, so the floor is the mmse itself: to 1 % with many samples, and from below."""
+    found = floor.fisher_information(scores(40_000, a, 0), scores(40_000, a, 1), a)
+    mmse = information.gaussian_mse(VARIANCES, s)
+    bound, error = floor.van_trees(found, s), floor.van_trees_error(found, s)
+    assert bound == pytest.approx(mmse, rel=0.01)
+    assert bound < mmse + 3 * error
+
+
+def test_few_samples_err_to_the_safe_side_where_the_naive_floor_does_not():
+    """60 samples of 40 dimensions: eigenvalues from the same samples lift the floor above the mmse."""
+    a, s = 0.25, 2.0
+    mmse = information.gaussian_mse(VARIANCES, s)
+    split = [floor.fisher_information(scores(60, a, 2 * i), scores(60, a, 2 * i + 1), a) for i in range(20)]
+    assert np.mean([floor.van_trees(f, s) for f in split]) < 1.01 * mmse
+    naive = [floor.fisher_information(v, v, a) for v in (scores(60, a, i) for i in range(20))]
+    assert np.mean([floor.van_trees(f, s) for f in naive]) > 1.02 * mmse
+
+
+def test_shannon_is_tight_for_white_and_below_for_coloured_data():
+    a, s = 0.1, 1.0
+    for variances, tight in ((np.full(PIXELS, 0.5), True), (VARIANCES, False)):
+        entropy = information.smoothed_entropy(information.gaussian_information(variances, a), a, PIXELS)
+        bound = floor.shannon(entropy, information.gaussian_information(variances, s), a, s, PIXELS)
+        mmse = information.gaussian_mse(variances, s)
+        assert bound <= mmse * (1 + 1e-9)
+        if tight:
+            assert bound == pytest.approx(mmse, rel=1e-6)
+
+
+def test_a_floor_is_refused_below_its_smoothing():
+    found = floor.Information(0.5, np.ones(3), np.zeros(3))
+    with pytest.raises(VpauditError, match="not above the smoothing"):
+        floor.van_trees(found, 0.4)
