@@ -1,6 +1,6 @@
 # in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.parquet, figures/<study>/<experiment>.*
 # Beyond the paper's study and not part of the default target: `snakemake experiments`.
-from vpaudit.names import EXPERIMENTS
+from vpaudit.names import EXPERIMENTS, MEASUREMENTS
 
 EXPERIMENT_MU = [f"{mu:g}" for mu in STUDY.experiments.mu]
 
@@ -36,6 +36,34 @@ rule experiment:
         )
 
 
+rule measurement:
+    input:
+        PATHS.targets,
+        PATHS.prior / "card.json",
+        PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
+        PATHS.gaussian / "gaussian.safetensors",
+        lambda wildcards: code(f"experiments/{wildcards.measurement}.py"),
+        code("experiments/bench.py", "samplers.py", "metrics.py", "priors/network.py"),
+        code("bounds/floor.py"),
+    output:
+        PATHS.experiment("{measurement}"),
+    log:
+        PATHS.log("measurement-{measurement}"),
+    benchmark:
+        PATHS.timing("measurement-{measurement}")
+    wildcard_constraints:
+        measurement="|".join(MEASUREMENTS),
+    conda:
+        "../environment.yml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    params:
+        settings=settings("experiments"),
+    shell:
+        stage("experiment", "--name {wildcards.measurement} --threads {threads}")
+
+
 rule experiment_table:
     input:
         lambda wildcards: [
@@ -45,6 +73,8 @@ rule experiment_table:
         PATHS.experiment("{experiment}"),
     log:
         PATHS.log("experiment-{experiment}"),
+    wildcard_constraints:
+        experiment="|".join(EXPERIMENTS),
     conda:
         "../environment.yml"
     shell:
@@ -53,7 +83,7 @@ rule experiment_table:
 
 rule experiments:
     input:
-        [PATHS.experiment(name) for name in EXPERIMENTS],
+        [PATHS.experiment(name) for name in EXPERIMENTS + MEASUREMENTS],
         [
             PATHS.figure(name, kind)
             for name in EXPERIMENTS

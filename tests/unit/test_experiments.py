@@ -9,10 +9,10 @@ from vpaudit import config as configuration
 from vpaudit import experiments, fewstep, figures
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
-from vpaudit.experiments import averaging, calibration, calls, gradients, rounds
+from vpaudit.experiments import averaging, ball, calibration, calls, curves, gradients, rounds, scores
 from vpaudit.experiments.bench import Bench
 from vpaudit.layout import Layout
-from vpaudit.names import EXPERIMENTS
+from vpaudit.names import EXPERIMENTS, MEASUREMENTS
 from vpaudit.priors.train import build_network, build_scheduler
 from vpaudit.rng import generator
 from vpaudit.stages import images
@@ -59,6 +59,13 @@ def _small():
     monkeypatch.setattr(rounds, "ROUNDS", (1, 4))
     monkeypatch.setattr(gradients, "BATCHES", (1, 3))
     monkeypatch.setattr(gradients, "PUBLIC", 60)
+    monkeypatch.setattr(curves, "LEVELS", 4)
+    monkeypatch.setattr(scores, "SAMPLES", 400)
+    monkeypatch.setattr(scores, "SMOOTHING", (0.5,))
+    monkeypatch.setattr(ball, "SAMPLES", 60)
+    monkeypatch.setattr(ball, "STEPS", 3)
+    monkeypatch.setattr(ball, "CENTRES", 4)
+    monkeypatch.setattr(ball, "KEPT", 30)
     yield
     monkeypatch.undo()
 
@@ -85,6 +92,19 @@ def test_every_experiment_makes_a_finite_long_table(bench, table_of, name):
     keys = [c for c in table.columns if c != "value"]
     assert not table.duplicated(keys).any()
     assert pd.api.types.is_float_dtype(table["value"])
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_every_measurement_of_the_prior_makes_a_finite_table(table_of, name):
+    table = table_of(name)
+    assert len(table) > 10
+    assert np.isfinite(table["value"]).all()
+    assert (table["value"] >= 0).all()
+
+
+def test_small_balls_are_read_from_rising_distances(table_of):
+    for _, rows in table_of("ball").groupby(["metric", "centre"]):
+        assert rows.sort_values("rank")["value"].is_monotonic_increasing
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

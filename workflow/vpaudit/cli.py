@@ -108,7 +108,8 @@ def parser() -> argparse.ArgumentParser:
 def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
     if name in ("privatize", "reconstruct", "evaluate", "experiment"):
-        command.add_argument("--mu", required=True, help="one value of the grid mechanism.mu, > 0")
+        once = name == "experiment"  # measurements of the prior have no mu
+        command.add_argument("--mu", required=not once, help="one value of the grid, > 0")
     if name in ("figure", "experiment", "experiment-table"):
         command.add_argument("--name", required=True, help=f"name of the {name.split('-')[0]}")
     if name in IMAGE_STAGES:

@@ -9,7 +9,7 @@ import pandas as pd
 from vpaudit import stats
 from vpaudit.errors import VpauditError
 from vpaudit.figures import style as styles
-from vpaudit.names import METRICS
+from vpaudit.names import LABELS, METRICS
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999999", "#000000")
 MARKERS = "osD^vxP*+"
@@ -325,7 +325,41 @@ def peers(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def prediction(results, style: dict):
+    """Mean error of an attack against its prediction from images that were not attacked; a point a (prior, mu)."""
+    table = read(results, "prediction")
+    keys = ["prior", "attack", "mu"]
+    sources = {"reference": "from training images", "prior": "from the prior's own images"}
+    figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.5), sharex=True, sharey=True)
+    achieved = intervals(table[table["source"] == "targets"], keys).set_index(keys)
+    tables = []
+    for axes, (source, title) in zip(panels, sources.items()):
+        found = intervals(table[table["source"] == source], keys).set_index(keys)
+        both = found.join(achieved[["value", "low", "high"]].add_prefix("achieved_"), how="inner").reset_index()
+        error = np.abs(both["value"] / both["achieved_value"] - 1)
+        logs = np.log(both[["value", "achieved_value"]])
+        r2 = (
+            1
+            - ((logs["achieved_value"] - logs["value"]) ** 2).sum()
+            / ((logs["achieved_value"] - logs["achieved_value"].mean()) ** 2).sum()
+        )
+        for number_, ((prior, attack), rows) in enumerate(both.groupby(["prior", "attack"], sort=False)):
+            axes.plot(
+                rows["value"], rows["achieved_value"], MARKERS[number_ % len(MARKERS)], markersize=3,
+                color=PALETTE[number_ % len(PALETTE)], label=f"{LABELS.get(prior, prior)}, {LABELS[attack]}",
+            )  # fmt: skip
+        ends = [both["value"].min() * 0.9, both["value"].max() * 1.1]
+        axes.plot(ends, ends, color="black", linewidth=0.7, linestyle=":")
+        axes.set(xscale="log", yscale="log", xlabel="predicted MSE")
+        axes.set_title(f"{title}: R² (log) {r2:.3f}, worst {100 * error.max():.0f} %")
+        tables.append(both.assign(source=source))
+    panels[0].set_ylabel("achieved MSE")
+    _legend(figure, panels, 3)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
 FIGURES = {
+    "prediction": prediction,
     "peers": peers,
     "calls": calls,
     "calibration": calibration,

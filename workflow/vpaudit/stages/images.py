@@ -18,6 +18,7 @@ from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
 from vpaudit.layout import Layout
 from vpaudit.mechanism import Mechanism, Observation
+from vpaudit.names import MEASUREMENTS
 from vpaudit.rng import KeyedNoise
 from vpaudit.stages.tables import write_table
 
@@ -249,12 +250,15 @@ def evaluate(config: Config, layout: Layout, mu: str) -> None:
         write_table(layout.part(table, mu), pd.concat(rows, ignore_index=True))
 
 
-def experiment(config: Config, layout: Layout, name: str, mu: str, device: str = "auto") -> None:
-    """targets.npz, priors -> parts/experiments/<name>/mu=<mu>.parquet."""
+def experiment(config: Config, layout: Layout, name: str, mu: str | None = None, device: str = "auto") -> None:
+    """targets.npz, priors -> parts/experiments/<name>/mu=<mu>.parquet; without a mu experiments/<name>.parquet."""
     from vpaudit import experiments
     from vpaudit.experiments.bench import Bench
 
-    write_table(layout.experiment(name, mu), experiments.run(name, Bench(config, layout, float(mu), device=device)))
+    if (mu is None) != (name in MEASUREMENTS):
+        raise VpauditError(f"experiment {name}: {'--mu is missing' if mu is None else 'has no mu'}", "see --help")
+    bench = Bench(config, layout, float(mu or 1.0), device=device)
+    write_table(layout.experiment(name, mu), experiments.run(name, bench))
 
 
 def _open(path: Path):
