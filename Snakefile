@@ -21,6 +21,7 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/experiments.smk"
 include: "rules/benchmarks.smk"
+include: "rules/theory.smk"
 
 
 rule all:

@@ -58,6 +58,8 @@ def figure_inputs(wildcards):
     own = code(Path(*source.split(".")).with_suffix(".py"))
     if wildcards.figure == "peers":
         return [PATHS.results / "benchmarks/peers.parquet", *own]
+    if wildcards.figure in figures.theory.FIGURES:
+        return [PATHS.table("theory"), PATHS.table("metrics"), *own]
     if wildcards.figure not in figures.FIGURES:
         return [PATHS.experiment(wildcards.figure), *own]
     tables = [

@@ -3,14 +3,16 @@
 import dataclasses
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 
-from vpaudit import attack, samplers
+from vpaudit import attack, fewstep, samplers
 from vpaudit.config import Attack, Training
 from vpaudit.errors import VpauditError
 from vpaudit.mechanism import Mechanism, release_analytic
 from vpaudit.priors import network as networks
+from vpaudit.priors.base import per_image
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_network, build_scheduler
 from vpaudit.rng import generator
@@ -21,6 +23,12 @@ KINDS = (
     Attack(name="ddim", kind="ddim", steps=4),
     Attack(name="ddpm", kind="ddim", steps=4, eta=1.0, draws=2),
     Attack(name="half", kind="ddim", steps=4, eta=0.5, spacing="t"),
+    Attack(name="multistep", kind="multistep", steps=4, order=3, spacing="log"),
+    Attack(name="sde", kind="multistep", steps=4, eta=1.0),
+    Attack(name="heun", kind="heun", steps=3),
+    Attack(name="churn", kind="heun", steps=3, churn=0.2),
+    Attack(name="ddrm", kind="ddrm", steps=4, eta=0.85),
+    Attack(name="few_step", kind="few_step", steps=2),
 )
 
 
@@ -33,7 +41,11 @@ def prior() -> NetworkPrior:
     for weight in network.parameters():
         if weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.1)
-    return NetworkPrior(network, build_scheduler(), 0.02, 50.0, rows=8)
+    prior = NetworkPrior(network, build_scheduler(), 0.02, 50.0, rows=8)
+    levels = np.array([[s, s / 4, 0.0] for s in (0.05, 30.0)])
+    steps = np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])  # two steps of DDIM as fixed combinations
+    prior.few_step = {2: fewstep.Plan(levels[:, 0], levels, np.stack([steps, steps]))}
+    return prior
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +111,47 @@ def test_noise_above_the_priors_range_is_refused(prior):
     other = release_analytic(x, torch.tensor([0]), torch.tensor([0]), Mechanism(0.1), "toy", 0)
     with pytest.raises(VpauditError, match="above the prior's range"):
         attack.reconstruct(other, prior, KINDS[1], seed=0)
+
+
+def test_noise_below_the_priors_range_is_said(prior, seen):
+    quiet = dataclasses.replace(seen[:2], lam=torch.full((2,), 1.0, dtype=torch.float64), sigma=0.001)
+    with pytest.warns(UserWarning, match=r"s=0.001 lies below the prior's range"):
+        attack.reconstruct(quiet, prior, KINDS[1], seed=0)
+
+
+@pytest.mark.parametrize("scale", [127.5, 255.0])
+def test_an_observation_of_another_range_is_refused(prior, seen, scale):
+    bytes_ = dataclasses.replace(seen[:2], y=(scale * per_image(seen.lam[:2]) * torch.ones(2, 1, 8, 8)).float())
+    with pytest.raises(VpauditError, match="not an image on"):
+        attack.reconstruct(bytes_, prior, KINDS[1], seed=0)
+
+
+def test_a_few_step_solver_that_was_not_fitted_is_named(prior, seen):
+    with pytest.raises(VpauditError, match=r"no few-step solver of 7 calls \(fitted: 2\)"):
+        attack.reconstruct(seen[:2], prior, Attack(name="few", kind="few_step", steps=7), seed=0)
+
+
+def test_a_few_step_plan_of_ddim_steps_is_ddim(prior, seen):
+    x, s = seen.rescaled()[:5], seen.s.float()[:5]
+    levels, _ = prior.few_step[2].at(s)
+    assert torch.allclose(levels, torch.stack([s, s / 4, 0 * s], dim=1), rtol=1e-5)
+    got = attack.reconstruct(seen[:5], prior, KINDS[-1], seed=0)
+    want = samplers.last(samplers.ddim_steps(prior.denoise, x, levels)).clamp(-1, 1)
+    assert torch.allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "heun", "eta": 0.5}, "eta is for kinds"),
+        ({"kind": "ddim", "churn": 0.1}, "churn is for kind heun"),
+        ({"kind": "few_step", "draws": 3}, "several draws need a stochastic sampler"),
+        ({"kind": "ddim", "steps": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_that_do_not_fit_the_kind_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Attack(name="a", **options)
 
 
 def test_noise_levels_fall_from_start_to_zero():

@@ -46,6 +46,7 @@ def reconstruct(
             "choose a prior of the data's shape in prior.path",
         )
     samplers.check_range(s, prior)
+    check_scale(x, s)
     labels = class_labels(observation, conditioning, prior.num_classes, seed)
 
     def denoise(state, sigma):
@@ -59,6 +60,19 @@ def reconstruct(
     ]
     noise = KeyedNoise(keys, x.shape[1:], x.device) if attack.stochastic else None
     return samplers.last(chain(denoise, x, s, prior, attack, noise)).clamp(LOW, HIGH)
+
+
+def check_scale(x: torch.Tensor, s: torch.Tensor) -> None:
+    """Refuse what cannot be an image on [-1, 1] plus noise s, even with lambda off by a factor of four."""
+    rms = x.flatten(1).double().square().mean(dim=1).sqrt()
+    most = 4 * (1 + s.double() ** 2).sqrt()
+    if bool((rms > most).any()):
+        worst = int((rms / most).argmax())
+        raise VpauditError(
+            f"the rescaled observation has root mean square {float(rms[worst]):.4g} at noise s={float(s[worst]):.4g}: "
+            "it is not an image on [-1, 1] plus that noise",
+            "bring images to [-1, 1] (and C and sigma with them) before the release, or mend lambda",
+        )
 
 
 def chain(denoise, x, s, prior, attack: Attack, noise: KeyedNoise | None = None) -> Iterator[torch.Tensor]:

@@ -15,7 +15,7 @@ from vpaudit import __version__, cli_theory
 from vpaudit.errors import VpauditError
 
 IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior", "experiment")
-TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report", "experiment-table")
+TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report", "experiment-table", "theory")
 STAGE_HELP = {
     "targets": "choose the attacked images",
     "prior": "train the study's diffusion prior (resumes from work/)",
@@ -29,6 +29,7 @@ STAGE_HELP = {
     "summary": "claims, verdicts, versions, wall time",
     "figure": "draw one figure",
     "report": "write the HTML report",
+    "theory": "bounds for adversaries with a realistic prior",
     "experiment-table": "join an experiment's tables of all mu",
 }
 

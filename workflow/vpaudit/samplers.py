@@ -19,6 +19,7 @@ the posterior mean E[x0 | x] at the current level, sigma the current level, sigm
 A column of zeros ends the list: its step is x' = D, except in `linear`.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
@@ -200,14 +201,19 @@ def last(states: Iterator[torch.Tensor]) -> torch.Tensor:
 
 
 def check_range(sigma: torch.Tensor, prior: Denoiser) -> None:
-    """Refuse noise above what the prior was trained on: it would answer, and wrongly.
+    """Refuse noise above what the prior was trained on: it would answer, and wrongly. Noise below is let through, said.
 
-    Noise below the range is let through: the prior answers as for its lowest level, and the output is within a grey
-    level or two of the observation anyway.
+    Below the range the prior answers as for its lowest level, a grey level or two from the observation.
     """
     if bool((sigma > prior.sigma_max).any()):
         raise VpauditError(
             f"the observation's noise s={float(sigma.max()):.4g} lies above the prior's range "
             f"[{prior.sigma_min:.3g}, {prior.sigma_max:.3g}]",
             "raise mu, or use a prior trained on stronger noise",
+        )
+    if bool((sigma < prior.sigma_min).any()):
+        warnings.warn(
+            f"the observation's noise s={float(sigma.min()):.4g} lies below the prior's range "
+            f"[{prior.sigma_min:.3g}, {prior.sigma_max:.3g}]: the prior is asked there as it is, untrained",
+            stacklevel=2,
         )

@@ -21,6 +21,22 @@ def bounds(config: Config, layout: Layout) -> None:
     write_table(layout.table("bounds"), table.assign(dataset=config.dataset))
 
 
+def theory(config: Config, layout: Layout) -> None:
+    """measurements of the prior, targets.npz -> theory.parquet."""
+    from safetensors.numpy import load_file
+
+    from vpaudit.bounds import prior_aware
+
+    with np.load(layout.targets) as file:
+        pixels = ranges.signed(file["images"])
+    norms = np.linalg.norm(pixels.reshape(len(pixels), -1), axis=1)
+    measured = [pd.read_parquet(layout.experiment(name)) for name in ("curves", "scores", "ball")]
+    variances = load_file(layout.gaussian / "gaussian.safetensors")["variances"]
+    rule = config.mechanism
+    table = prior_aware.table(*measured, norms, variances, rule.mu, rule.max_grad_norm)
+    write_table(layout.table("theory"), table.assign(dataset=config.dataset))
+
+
 def collect(config: Config, layout: Layout) -> None:
     """parts/<table>/mu=*.parquet -> <table>.parquet for metrics, baselines and consistency."""
     for table in ("metrics", "baselines", "consistency"):

@@ -1,0 +1,35 @@
+# in:  experiments/{curves,scores,ball}.parquet      out: results/<study>/theory.parquet, figures/<study>/*
+# What theory allows an adversary with a realistic prior; not part of the default target: `snakemake theory`.
+
+
+rule theory_table:
+    input:
+        [PATHS.experiment(name) for name in ("curves", "scores", "ball")],
+        PATHS.targets,
+        PATHS.gaussian / "gaussian.safetensors",
+        code(
+            "bounds/prior_aware.py",
+            "bounds/floor.py",
+            "bounds/information.py",
+            "bounds/smallball.py",
+        ),
+    output:
+        PATHS.table("theory"),
+    log:
+        PATHS.log("theory"),
+    conda:
+        "../environment.yml"
+    params:
+        settings=settings("bounds"),
+    shell:
+        stage("theory")
+
+
+rule theory:
+    input:
+        PATHS.table("theory"),
+        [
+            PATHS.figure(name, kind)
+            for name in ("information", "floors")
+            for kind in ("pdf", "png", "csv")
+        ],

@@ -1,0 +1,88 @@
+"""What theory allows an adversary with a realistic prior, from results/<study>/theory.parquet, beside the attacks."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from vpaudit.errors import VpauditError
+from vpaudit.figures import style as styles
+from vpaudit.figures.axes import mu_axis
+from vpaudit.figures.engine import MARKERS, PALETTE
+from vpaudit.names import LABELS, METRICS
+from vpaudit.study import Study
+
+
+def _read(results) -> pd.DataFrame:
+    path = Path(results) / "theory.parquet"
+    if not path.exists():
+        raise VpauditError(f"{path} does not exist", "run `snakemake theory`, which makes it")
+    return pd.read_parquet(path)
+
+
+def _draw(axes, rows: pd.DataFrame, label: str, number: int, dash: str = "-", floor: float = -np.inf) -> None:
+    rows = rows.sort_values("mu")
+    colour = PALETTE[number % len(PALETTE)]
+    axes.plot(
+        rows["mu"], rows["value"].clip(lower=floor), dash, color=colour, marker=MARKERS[number % len(MARKERS)],
+        markersize=2.6, label=label,
+    )  # fmt: skip
+    axes.fill_between(rows["mu"], rows["low"].clip(lower=floor), rows["high"], color=colour, alpha=0.2, linewidth=0)
+
+
+def information(results, style: dict):
+    """Bits about one image: leaked at most, by prior and by theory; and the price of a wrong prior."""
+    table, study = _read(results), Study(Path(results))
+    figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.5))
+    leaked = table[table["quantity"] == "information"]
+    for number, (prior, rows) in enumerate(leaked.groupby("prior", sort=False)):
+        _draw(panels[0], rows, LABELS.get(prior, prior), number, "--" if prior not in LABELS else "-", 1e-3)
+    price = table[table["quantity"] == "kl"]
+    for number, (prior, rows) in enumerate(price.groupby("prior", sort=False), start=1):
+        _draw(panels[1], rows, LABELS.get(prior, prior), number)
+    panels[0].set(yscale="log", ylabel="bits about one image, at most")
+    panels[1].set_yscale("symlog", linthresh=1.0)
+    panels[1].set_ylabel("bits lost to a wrong prior\n(relative to: no class known)")
+    panels[1].axhline(0, color="black", linewidth=0.7, linestyle=":")
+    for axes in panels:
+        mu_axis(axes, study)
+        axes.legend(frameon=False)
+    return figure, pd.concat([leaked, price], ignore_index=True)
+
+
+def floors(results, style: dict):
+    """A panel a metric: attacks, and what no attack can beat."""
+    table, study = _read(results), Study(Path(results))
+    metrics = study.measured
+    figure, panels = plt.subplots(1, len(metrics), figsize=styles.size(style, 0.5), squeeze=False)
+    tables = []
+    for axes, metric in zip(panels[0], metrics):
+        info = METRICS[metric]
+        for number, attack in enumerate(("posterior_mean", "ddim")):
+            curve = study.curve("unconditional", attack, metric)
+            _draw(axes, curve, LABELS[attack], number)
+            tables.append(curve.assign(prior=attack, metric=metric, quantity="attack"))
+        rows = table[(table["metric"] == metric) & (table["quantity"] == "distance_floor")]
+        if info.higher_is_better:  # the table holds 1 - value
+            rows = rows.assign(value=1 - rows["value"], low=1 - rows["high"], high=1 - rows["low"])
+        _draw(axes, rows, "ReRo at a distance, prior's samples", 2, "--", 1e-6 if metric == "mse" else -np.inf)
+        tables.append(rows)
+        if metric == "mse":
+            found = table[(table["quantity"] == "mse_floor") & (table["value"] > 1e-6)]
+            for number, name in ((4, "van Trees, best smoothing"), (6, "Shannon")):
+                _draw(axes, found[found["prior"] == name], f"floor: {name}", number, "--", 1e-6)
+                tables.append(found[found["prior"] == name])
+            axes.set_yscale("log")
+        rero = study.bound("rero", metric)
+        axes.plot(rero["mu"], rero["value"].clip(lower=1e-4), color="#009E73", linestyle="-.", label="(0, γ)-ReRo")
+        mu_axis(axes, study)
+        axes.set_title(f"{info.label} ({'↑' if info.higher_is_better else '↓'} closer)")
+    entries = {}
+    for axes in panels[0]:
+        entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+FIGURES = {"information": information, "floors": floors}
