@@ -9,7 +9,7 @@ from vpaudit import config as configuration
 from vpaudit import experiments, fewstep, figures
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
-from vpaudit.experiments import averaging, ball, calibration, calls, curves, gradients, rounds, scores
+from vpaudit.experiments import averaging, ball, calibration, calls, curves, draws, gradients, rounds, scores
 from vpaudit.experiments.bench import Bench
 from vpaudit.layout import Layout
 from vpaudit.names import EXPERIMENTS, MEASUREMENTS
@@ -60,6 +60,9 @@ def _small():
     monkeypatch.setattr(gradients, "BATCHES", (1, 3))
     monkeypatch.setattr(gradients, "PUBLIC", 60)
     monkeypatch.setattr(curves, "LEVELS", 4)
+    monkeypatch.setattr(draws, "DRAWS", 4)
+    monkeypatch.setattr(draws, "PAIRED", 2)
+    monkeypatch.setattr(draws, "SAMPLER", {"kind": "multistep", "eta": 1.0, "order": 2, "steps": 3})
     monkeypatch.setattr(scores, "SAMPLES", 400)
     monkeypatch.setattr(scores, "SMOOTHING", (0.5,))
     monkeypatch.setattr(ball, "SAMPLES", 60)

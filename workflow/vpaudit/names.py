@@ -24,7 +24,7 @@ METRICS = {
 MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's claims are checked
 
 # Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
-EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients", "prediction")
+EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients", "prediction", "draws")
 MEASUREMENTS = ("curves", "scores", "ball")  # of the prior, at no mu: what docs/theory.md is computed from
 
 LABELS = {

@@ -358,7 +358,94 @@ def prediction(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+ESTIMATES = {
+    "estimated_mse": "agreement of draws",
+    "baseline_total_variation": "total variation of one draw",
+    "baseline_sharpness": "sharpness of one draw",
+    "baseline_contrast": "contrast of one draw",
+    "baseline_brightness": "brightness of one draw",
+}
+
+
+def draws(results, style: dict):
+    """Above: rank correlation with success within a mu, and estimate over error by number of draws and by frequency;
+    below: reliability of the pixel-wise spread, for the right and for a wrong prior."""
+    table = read(results, "draws")
+    figure, panels = plt.subplots(2, 3, figsize=styles.size(style, 0.72))
+    right, most = table[table["prior"] == "unconditional"], int(table["draws"].max())
+    tables = [_ranks(panels[0, 0], right, most)]
+    for number_, (prior, label) in enumerate((("unconditional", "right prior"), ("wrong_class", "wrong class"))):
+        rows = table[table["prior"] == prior]
+        achieved = rows[rows["metric"] == "achieved_mse"]
+        found = intervals(rows[rows["metric"] == "estimated_mse"], ["draws", "mu"], achieved)
+        at_most = found[found["draws"] == most]
+        _line(panels[0, 1], at_most, "mu", label, number_)
+        tables.append(found.assign(prior=prior, quantity="estimate / achieved"))
+        pixels = rows[rows["metric"] == "pixels"].set_index(["image", "mu", "place"])["value"]
+        for mu in sorted(rows["mu"].unique())[:: max(1, table["mu"].nunique() - 1)]:
+            tables.append(_reliability(panels[1, number_], rows, pixels, mu).assign(prior=prior))
+        panels[1, number_].set_title(f"{label}: error against spread")
+    spread = tables[1]
+    for number_, (mu, rows) in enumerate(spread.groupby("mu")):
+        _line(panels[0, 2], rows, "draws", f"µ = {mu:g}", number_)
+    _log_axis(panels[0, 2], spread["draws"], "draws")
+    for number_, (band, rows) in enumerate(right[right["metric"] == "estimated_band"].groupby("place")):
+        base = right[(right["metric"] == "achieved_band") & (right["place"] == band)]
+        found = intervals(rows, ["place", "mu"], base)
+        _line(panels[1, 2], found, "mu", f"band {band + 1} of {right['place'].max()}", number_ + 4)
+        tables.append(found.assign(quantity="estimate / achieved by frequency"))
+    for axes in (panels[0, 0], panels[0, 1], panels[1, 2]):
+        _log_axis(axes, table["mu"], "µ = C/σ")
+    for axes in (panels[0, 1], panels[0, 2], panels[1, 2]):
+        axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
+        axes.set_ylabel("estimated / achieved MSE")
+    for axes in panels.flat:
+        axes.legend(frameon=False, fontsize=style["font_size"] - 2.5)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def _ranks(axes, right: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Spearman's rho with the achieved error within each mu: the estimate, and baselines from one draw."""
+    found = []
+    for mu, rows in right.groupby("mu"):
+        achieved = rows[rows["metric"] == "achieved_mse"].set_index("image")["value"]
+        for name in ESTIMATES:
+            part = rows[(rows["metric"] == name) & rows["draws"].isin((most, 1))].set_index("image")["value"]
+            value = stats.rank_correlation(part.loc[achieved.index].to_numpy(), achieved.to_numpy(), 0)
+            found.append((name, mu, *value, len(achieved)))
+    table = pd.DataFrame(found, columns=["estimate", "mu", "value", "low", "high", "n"])
+    for number_, (name, label) in enumerate(ESTIMATES.items()):
+        _line(axes, table[table["estimate"] == name], "mu", label, number_)
+    axes.axhline(0, color="black", linewidth=0.7, linestyle=":")
+    axes.set_ylabel("rank correlation with the error")
+    return table.assign(quantity="rank correlation")
+
+
+def _reliability(axes, rows: pd.DataFrame, pixels: pd.Series, mu: float) -> pd.DataFrame:
+    """Root mean square error of the mean of draws against their spread, a point a bin of spread."""
+    found = []
+    wide = rows[np.isclose(rows["mu"], mu) & rows["metric"].isin(("pixel_variance", "pixel_squared_error"))]
+    wide = wide.pivot_table(index=["image", "mu", "place"], columns="metric", values="value")
+    wide = wide.join(pixels.rename("pixels"))
+    for place, part in wide.groupby("place"):
+        weight = part["pixels"].to_numpy()
+        if weight.sum() < 200:
+            continue
+        both = part[["pixel_squared_error", "pixel_variance"]].to_numpy()
+        columns = np.c_[both * weight[:, None], weight]
+        value, low, high = stats.bootstrap(columns, lambda c: np.sqrt(c[:, 0].sum() / c[:, 2].sum()))
+        spread = np.sqrt((both[:, 1] * weight).sum() / weight.sum())
+        found.append((mu, place, spread, value, low, high, int(weight.sum())))
+    table = pd.DataFrame(found, columns=["mu", "place", "spread", "value", "low", "high", "n"], dtype=float)
+    _line(axes, table, "spread", f"µ = {mu:g}", int(np.log(mu) * 2) % 7)
+    ends = [0, np.nanmax([*table["spread"], 0.1])]
+    axes.plot(ends, ends, color="black", linewidth=0.7, linestyle=":")
+    axes.set(xlabel="pixel's std between draws", ylabel="pixel's error (root mean square)")
+    return table.assign(quantity="reliability")
+
+
 FIGURES = {
+    "draws": draws,
     "prediction": prediction,
     "peers": peers,
     "calls": calls,
