@@ -24,7 +24,12 @@ class Data(Section):
     """Which images are attacked."""
 
     name: str = Field("fashion_mnist", description="data set card (workflow/vpaudit/data/cards.yaml)")
-    folder: str | None = Field(None, description="attack the PNG/JPEG images of this folder instead of a card's")
+    folder: str | None = Field(
+        None, description="attack the images of this folder, zip, tar or npz instead of a card's"
+    )
+    size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
+    grey: bool = Field(False, description="bring those to one channel")
+    under: str = Field("", description="only what lies under this folder inside it, e.g. test")
     images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
 
 
@@ -261,7 +266,7 @@ class Config(Section):
 
     @property
     def dataset(self) -> str:
-        return Path(self.data.folder).name if self.data.folder else self.data.name
+        return Path(self.data.folder).name.split(".")[0] if self.data.folder else self.data.name
 
 
 def resolve(overlay: dict, source: str = "config") -> Config:

@@ -1,4 +1,4 @@
-"""Reading data sets: shipped subset, full download, scikit-learn's digits, a folder of images. Always verified."""
+"""Reading data sets: shipped subset, full download, scikit-learn's digits. Always verified."""
 
 import gzip
 import hashlib
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from PIL import Image
 
 from vpaudit import io
 from vpaudit.errors import VpauditError
@@ -79,36 +78,6 @@ def select(images: ImageSet, count: int, seed: int) -> ImageSet:
     return ImageSet(
         images.name, images.split, images.images[chosen], images.labels[chosen], images.ids[chosen], images.class_names
     )
-
-
-def load_folder(folder: str | Path) -> ImageSet:
-    """All PNG and JPEG images of a folder, in the order of their names; one size, grey or colour.
-
-    Raises:
-        VpauditError: no images, one that cannot be read, or one of another size; named.
-    """
-    folder = Path(folder)
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    if not paths:
-        raise VpauditError(f"no PNG or JPEG images in {folder}", "name a folder that holds images")
-    arrays = [_read_image(path) for path in paths]
-    for path, array in zip(paths, arrays):
-        if array.shape != arrays[0].shape:
-            raise VpauditError(
-                f"{path} has shape {array.shape}, {paths[0].name} has {arrays[0].shape}", "resize them to one size"
-            )
-    labels = np.full(len(paths), -1)  # no class is known
-    return ImageSet(folder.name, "test", np.stack(arrays), labels, np.arange(len(paths)), ("image",))
-
-
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):  # Pillow would saturate them to white
-                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
-            return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VpauditError(f"{path} is not a readable image: {error}", "remove or replace it") from error
 
 
 def _shipped(about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:

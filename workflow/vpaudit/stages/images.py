@@ -32,7 +32,8 @@ def targets(config: Config, layout: Layout) -> None:
     from vpaudit import data
 
     if config.data.folder:
-        images = data.load_folder(config.data.folder)
+        settings = config.data
+        images = data.load_local(settings.folder, settings.size, settings.grey, settings.under)
     else:
         images = data.load(config.data.name, "test")
     chosen = data.select(images, config.data.images, config.seed)
