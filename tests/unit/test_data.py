@@ -353,7 +353,7 @@ def test_folders_and_archives_give_the_same_images(tmp_path, kind):
     assert images.images[0, :, :, 0].mean() == pytest.approx(127, abs=3)  # the centred square of a ramp is centred
     assert data.load_local(source, size=8, grey=True).images.shape == (2, 8, 8)
     assert len(data.load_local(source, size=8, under="test/class_1")) == 1
-    with pytest.raises(VpauditError, match="set data[.]size"):
+    with pytest.raises(VpauditError, match=r"set data\.size"):
         data.load_local(source)
     with pytest.raises(VpauditError, match="under 'train'"):
         data.load_local(source, under="train")
@@ -385,7 +385,7 @@ def test_truncated_archives_are_named(tmp_path):
     whole = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", coloured(tmp_path / "set")))
     broken = tmp_path / "broken.zip"
     broken.write_bytes(whole.read_bytes()[:100])
-    with pytest.raises(VpauditError, match="broken[.]zip cannot be read"):
+    with pytest.raises(VpauditError, match=r"broken\.zip cannot be read"):
         data.load_local(broken, size=8)
     (tmp_path / "a.7z").write_bytes(b"7z")
     with pytest.raises(VpauditError, match="not a folder, zip, tar or npz"):

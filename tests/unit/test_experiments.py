@@ -9,7 +9,7 @@ from vpaudit import config as configuration
 from vpaudit import experiments, fewstep, figures
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
-from vpaudit.experiments import averaging, ball, calibration, calls, curves, draws, gradients, rounds, scores
+from vpaudit.experiments import averaging, ball, calibration, calls, curves, draws, gradients, rounds, scale, scores
 from vpaudit.experiments.bench import Bench
 from vpaudit.layout import Layout
 from vpaudit.names import EXPERIMENTS, MEASUREMENTS
@@ -65,6 +65,8 @@ def _small():
     monkeypatch.setattr(draws, "SAMPLER", {"kind": "multistep", "eta": 1.0, "order": 2, "steps": 3})
     monkeypatch.setattr(scores, "SAMPLES", 400)
     monkeypatch.setattr(scores, "SMOOTHING", (0.5,))
+    monkeypatch.setattr(scale, "SHARED", scale.SHARED / "not here")
+    monkeypatch.setattr(scale, "TEST", 6)
     monkeypatch.setattr(ball, "SAMPLES", 60)
     monkeypatch.setattr(ball, "STEPS", 3)
     monkeypatch.setattr(ball, "CENTRES", 4)
@@ -102,12 +104,20 @@ def test_every_measurement_of_the_prior_makes_a_finite_table(table_of, name):
     table = table_of(name)
     assert len(table) > 10
     assert np.isfinite(table["value"]).all()
-    assert (table["value"] >= 0).all()
+    assert (table.loc[~table["metric"].str.startswith(("ssim", "recovered")), "value"] >= 0).all()
 
 
 def test_small_balls_are_read_from_rising_distances(table_of):
     for _, rows in table_of("ball").groupby(["metric", "centre"]):
         assert rows.sort_values("rank")["value"].is_monotonic_increasing
+
+
+def test_scale_is_drawn_and_judged(table_of, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    table_of("scale").to_parquet(tmp_path / "experiments" / "scale.parquet", index=False)
+    figures.render("scale", tmp_path, tmp_path / "out")
+    judged = pd.read_csv(tmp_path / "out" / "scale.csv").query("quantity == 'rank correlation between sizes'")
+    assert ((judged["value"] <= 1) & (judged["value"] > 0)).all()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -444,7 +444,61 @@ def _reliability(axes, rows: pd.DataFrame, pixels: pd.Series, mu: float) -> pd.D
     return table.assign(quantity="reliability")
 
 
+MEASURES = {
+    "mse": "MSE",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "bits": "bits leaked",
+    "bits_per_dof": "bits / resolved\ndegree of freedom",
+    "recovered": "share of variance\nrecovered",
+    "recovered_low": "the same, coarse\npatterns only",
+}
+
+
+def scale(results, style: dict):
+    """A row a data set, a column a measure: its value over mu, a line a size; titles say how alike sizes are ranked."""
+    table = read(results, "scale")
+    found, judged = _scale_values(table), _scale_ranks(table)
+    sources = list(dict.fromkeys(table["source"]))
+    shape = (len(sources), len(MEASURES))
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, 0.12 + 0.26 * len(sources)), squeeze=False)
+    for row, source in enumerate(sources):
+        for axes, (measure, label) in zip(panels[row], MEASURES.items()):
+            here = found[(found["source"] == source) & (found["metric"] == measure)]
+            for number_, (_, rows) in enumerate(here.groupby("size")):
+                _line(axes, rows, "mu", ("smallest", "second", "third", "largest")[number_ % 4] + " size", number_)
+            note = judged[(judged["source"] == source) & (judged["metric"] == measure)]
+            axes.set_title(f"{label}\nρ {note['value'].min():.2f}" if len(note) else label)
+            axes.set_xscale("log")
+            axes.tick_params(labelsize=style["font_size"] - 3)
+            if measure in ("mse", "bits", "bits_per_dof"):
+                axes.set_yscale("log")
+        sizes = ", ".join(f"{size}" for size in sorted(table.loc[table["source"] == source, "size"].unique()))
+        panels[row, 0].set_ylabel(f"{source}\n{sizes} pixels a side")
+    for axes in panels[-1]:
+        axes.set_xlabel("µ")
+    _legend(figure, panels, 4)
+    return figure, pd.concat([found, judged], ignore_index=True)
+
+
+def _scale_values(table: pd.DataFrame) -> pd.DataFrame:
+    return intervals(table, ["source", "metric", "size", "mu"]).assign(quantity="mean over images")
+
+
+def _scale_ranks(table: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's rho over (image, mu) between every size and the largest: 1 if a measure ranks risk alike."""
+    rows = []
+    for (source, metric), part in table.groupby(["source", "metric"], sort=False):
+        wide = part.pivot_table(index=["image", "mu"], columns="size", values="value").dropna(axis=1)
+        for size in wide.columns[:-1]:
+            value, low, high = stats.rank_correlation(wide[size].to_numpy(), wide[wide.columns[-1]].to_numpy(), 0, 200)
+            rows.append((source, metric, size, value, low, high, len(wide)))
+    table = pd.DataFrame(rows, columns=["source", "metric", "size", "value", "low", "high", "n"])
+    return table.assign(quantity="rank correlation between sizes")
+
+
 FIGURES = {
+    "scale": scale,
     "draws": draws,
     "prediction": prediction,
     "peers": peers,
