@@ -86,6 +86,6 @@ rule experiments:
         [PATHS.experiment(name) for name in EXPERIMENTS + MEASUREMENTS],
         [
             PATHS.figure(name, kind)
-            for name in EXPERIMENTS
+            for name in (*EXPERIMENTS, "scale", "shift")
             for kind in ("pdf", "png", "csv")
         ],

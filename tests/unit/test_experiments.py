@@ -9,7 +9,19 @@ from vpaudit import config as configuration
 from vpaudit import experiments, fewstep, figures
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
-from vpaudit.experiments import averaging, ball, calibration, calls, curves, draws, gradients, rounds, scale, scores
+from vpaudit.experiments import (
+    averaging,
+    ball,
+    calibration,
+    calls,
+    curves,
+    draws,
+    gradients,
+    rounds,
+    scale,
+    scores,
+    shift,
+)
 from vpaudit.experiments.bench import Bench
 from vpaudit.layout import Layout
 from vpaudit.names import EXPERIMENTS, MEASUREMENTS
@@ -67,6 +79,9 @@ def _small():
     monkeypatch.setattr(scores, "SMOOTHING", (0.5,))
     monkeypatch.setattr(scale, "SHARED", scale.SHARED / "not here")
     monkeypatch.setattr(scale, "TEST", 6)
+    monkeypatch.setattr(shift, "TARGETS", 3)
+    monkeypatch.setattr(shift, "FITTED", 20)
+    monkeypatch.setattr(shift, "LEVELS", 3)
     monkeypatch.setattr(ball, "SAMPLES", 60)
     monkeypatch.setattr(ball, "STEPS", 3)
     monkeypatch.setattr(ball, "CENTRES", 4)
@@ -104,12 +119,28 @@ def test_every_measurement_of_the_prior_makes_a_finite_table(table_of, name):
     table = table_of(name)
     assert len(table) > 10
     assert np.isfinite(table["value"]).all()
-    assert (table.loc[~table["metric"].str.startswith(("ssim", "recovered")), "value"] >= 0).all()
+    assert (table.loc[~table["metric"].isin(("ssim", "recovered", "recovered_low", "kl")), "value"] >= -1e-9).all()
 
 
 def test_small_balls_are_read_from_rising_distances(table_of):
     for _, rows in table_of("ball").groupby(["metric", "centre"]):
         assert rows.sort_values("rank")["value"].is_monotonic_increasing
+
+
+def test_shift_is_drawn_and_no_shift_is_no_distance(table_of, tmp_path):
+    table = table_of("shift")
+    same = table[(table["prior"] == table["target"]) & (table["metric"] != "mse")]
+    assert np.allclose(same["value"], 0, atol=1e-4)
+    (tmp_path / "experiments").mkdir()
+    table.to_parquet(tmp_path / "experiments" / "shift.parquet", index=False)
+    figures.render("shift", tmp_path, tmp_path / "out")
+    assert (tmp_path / "out" / "shift.png").stat().st_size > 10_000
+
+
+def test_frechet_distance_of_known_gaussians():
+    """Commuting covariances: sum of (sqrt a - sqrt b)^2, plus the squared distance of means."""
+    a, b = np.diag([4.0, 1.0, 0.0]), np.diag([1.0, 9.0, 1.0])
+    assert shift.frechet(np.zeros(3), a, np.array([3.0, 0, 0]), b) == pytest.approx(9 + 1 + 4 + 1)
 
 
 def test_scale_is_drawn_and_judged(table_of, tmp_path):

@@ -497,7 +497,52 @@ def _scale_ranks(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(quantity="rank correlation between sizes")
 
 
+DISTANCES = {"kl": "KL up to this µ", "frechet": "Fréchet, features", "pixels": "Fréchet, pixels"}
+
+
+def shift(results, style: dict):
+    """Left: the matrix of losses, prior against target; right: how well each distance ranks them, by mu."""
+    table = read(results, "shift")
+    mus = sorted(table["mu"].dropna().unique())
+    middle = mus[len(mus) // 2]
+    figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.52), width_ratios=(1.4, 1))
+    order = [*dict.fromkeys(table["target"].dropna()), "no class known"]
+    matrix = _loss(table, middle).rename("loss").reset_index()
+    matrix = matrix.pivot_table(index="prior", columns="target", values="loss").loc[order, order[:-1]]
+    image = panels[0].imshow(matrix, cmap="viridis")
+    panels[0].set_xticks(range(len(matrix.columns)), matrix.columns, rotation=90)
+    panels[0].set_yticks(range(len(matrix.index)), matrix.index)
+    panels[0].grid(False)
+    panels[0].set(xlabel="target", ylabel="prior")
+    panels[0].set_title(f"MSE over the right class's, log2, µ = {middle:g}")
+    figure.colorbar(image, ax=panels[0], shrink=0.8)
+    rows = []
+    for mu in mus:
+        loss = _loss(table, mu)
+        loss = loss[loss.index.get_level_values("prior") != loss.index.get_level_values("target")]
+        for kind in DISTANCES:
+            part = table[(table["metric"] == kind) & (table["mu"].isna() | np.isclose(table["mu"], mu))]
+            distance = part.set_index(["prior", "target"])["value"].loc[loss.index]
+            rows.append((kind, mu, *stats.rank_correlation(distance.to_numpy(), loss.to_numpy(), 0), len(loss)))
+    ranks = pd.DataFrame(rows, columns=["distance", "mu", "value", "low", "high", "n"])
+    for number_, (kind, label) in enumerate(DISTANCES.items()):
+        _line(panels[1], ranks[ranks["distance"] == kind], "mu", label, number_)
+    _log_axis(panels[1], mus, "µ = C/σ")
+    panels[1].set(ylabel="rank correlation with the loss", ylim=(min(0, ranks["low"].min()), 1.02))
+    panels[1].legend(frameon=False)
+    losses = pd.concat([_loss(table, mu).rename("value").reset_index().assign(mu=mu) for mu in mus])
+    return figure, pd.concat([ranks, losses.assign(quantity="log2 MSE ratio")], ignore_index=True)
+
+
+def _loss(table: pd.DataFrame, mu: float) -> pd.Series:
+    """log2 of MSE over that of the right class, by (prior, target)."""
+    rows = table[(table["metric"] == "mse") & np.isclose(table["mu"], mu)].set_index(["prior", "target"])["value"]
+    right = {target: rows[target, target] for target in rows.index.get_level_values("target").unique()}
+    return np.log2(rows / rows.index.get_level_values("target").map(right).to_numpy())
+
+
 FIGURES = {
+    "shift": shift,
     "scale": scale,
     "draws": draws,
     "prediction": prediction,
