@@ -86,6 +86,6 @@ rule experiments:
         [PATHS.experiment(name) for name in EXPERIMENTS + MEASUREMENTS],
         [
             PATHS.figure(name, kind)
-            for name in (*EXPERIMENTS, "scale", "shift")
+            for name in (*EXPERIMENTS, "scale", "shift", "dpsgd")
             for kind in ("pdf", "png", "csv")
         ],

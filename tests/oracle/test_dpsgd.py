@@ -91,6 +91,19 @@ def test_runs_with_one_key_differ_by_their_filter_alone(digits):
     assert not torch.equal(first.seen[0], other.seen[0])
 
 
+def test_filters_with_public_gradients_run_inside_training(digits):
+    """Public gradients at the present parameters, taken while Opacus watches: the run's budget stays what it was."""
+    (images, labels), test = digits
+    public = images[:200], labels[:200]
+    for make in (dpsgd.Wiener, lambda p: dpsgd.Subspace(p, 5)):
+        gradients = dpsgd.PublicGradients(public, 1.0, batch=100, count=16, refresh=3, key=("public",))
+        model = dpsgd.logistic(SHAPE, 10, 0)
+        training = dpsgd.Training(epsilon=8.0, steps=12, lr=4.0)
+        report = dpsgd.train(model, (images[200:], labels[200:]), training, make(gradients), ("inside",))
+        assert report["epsilon"] <= 8.0
+        assert dpsgd.accuracy(model, test) > 0.3
+
+
 def low_rank(count, rank=4, size=60, seed=0):
     rng = generator("low rank", seed)
     basis, _ = torch.linalg.qr(torch.randn(size, rank, generator=generator("basis"), dtype=torch.float64))

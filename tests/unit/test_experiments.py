@@ -15,6 +15,7 @@ from vpaudit.experiments import (
     calibration,
     calls,
     curves,
+    dpsgd,
     draws,
     gradients,
     rounds,
@@ -36,12 +37,32 @@ def bench(tmp_path_factory):
     overlay = {
         "study": "toy",
         "data": {"name": "digits", "images": 6},
-        "experiments": {"images": 6, "mu": [10]},
+        "experiments": {
+            "images": 6,
+            "mu": [10],
+            "dpsgd": {
+                "epsilons": [1, 8],
+                "seeds": 2,
+                "steps": 4,
+                "gradient_prior": {
+                    "images_seen": 64,
+                    "batch_size": 16,
+                    "width": 32,
+                    "layers": 1,
+                    "heads": 2,
+                    "patch_size": 4,
+                    "compile": False,
+                    "precision": "float32",
+                    "warmup_steps": 1,
+                    "sigma_range": (0.05, 100.0),
+                },
+            },
+        },
         "prior": {"path": str(folder / "prior"), "gaussian": str(folder / "gaussian"), "precision": "float32"},
     }
     config = configuration.resolve(overlay)
     layout = Layout(config)
-    layout.results = folder / "results"
+    layout.results, layout.work = folder / "results", folder / "work"
     torch.manual_seed(0)
     network = build_network((1, 8, 8), 10, Training(width=32, layers=2, heads=2, patch_size=2))
     network.save_pretrained(folder / "prior" / "transformer")
@@ -79,6 +100,9 @@ def _small():
     monkeypatch.setattr(scores, "SMOOTHING", (0.5,))
     monkeypatch.setattr(scale, "SHARED", scale.SHARED / "not here")
     monkeypatch.setattr(scale, "TEST", 6)
+    monkeypatch.setattr(dpsgd, "TRIES", {name: tries[:2] for name, tries in dpsgd.TRIES.items()})
+    monkeypatch.setattr(dpsgd, "PUBLIC", 100)
+    monkeypatch.setattr(dpsgd, "VALIDATION", 50)
     monkeypatch.setattr(shift, "TARGETS", 3)
     monkeypatch.setattr(shift, "FITTED", 20)
     monkeypatch.setattr(shift, "LEVELS", 3)
@@ -135,6 +159,19 @@ def test_shift_is_drawn_and_no_shift_is_no_distance(table_of, tmp_path):
     table.to_parquet(tmp_path / "experiments" / "shift.parquet", index=False)
     figures.render("shift", tmp_path, tmp_path / "out")
     assert (tmp_path / "out" / "shift.png").stat().st_size > 10_000
+
+
+def test_dpsgd_is_paired_and_drawn(table_of, tmp_path):
+    """Every method, budget and seed once; figures of accuracy and of what is gained over plain DP-SGD."""
+    table = table_of("dpsgd")
+    assert table.groupby(["method", "public"]).size().eq(4).all()
+    assert set(table["method"]) == {"plain", "kalman", "wiener", "subspace", "diffusion"}
+    assert table["value"].between(0, 1).all()
+    (tmp_path / "experiments").mkdir()
+    table.to_parquet(tmp_path / "experiments" / "dpsgd.parquet", index=False)
+    figures.render("dpsgd", tmp_path, tmp_path / "out")
+    gains = pd.read_csv(tmp_path / "out" / "dpsgd.csv").query("quantity == 'gain over plain'")
+    assert (gains["n"] == 2).all()
 
 
 def test_frechet_distance_of_known_gaussians():

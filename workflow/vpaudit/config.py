@@ -199,11 +199,28 @@ class Bounds(Section):
     candidates: int = Field(2000, ge=2, description="size n of the ReRo adversary's candidate set; kappa = 1/n")
 
 
+class DpSgd(Section):
+    """Experiment `dpsgd`: denoising gradients inside DP-SGD. The full version is config/dpsgd.yaml."""
+
+    models: list[Literal["logistic", "convolutional"]] = Field(["logistic"], description="classifiers trained")
+    epsilons: list[float] = Field([0.5, 1, 2, 4, 8], description="budgets at delta = 1e-5, each > 0")
+    seeds: int = Field(5, ge=1, description="runs of each, paired between methods")
+    steps: int = Field(200, ge=1, description="DP-SGD steps at sample rate 0.1")
+    gradient_prior: Training = Field(
+        Training(
+            images_seen=64_000, batch_size=64, width=128, layers=4, heads=4, sigma_range=(0.05, 100.0), compile=False,
+            label_dropout=0.0, optimizer="adamw",
+        ),
+        description="training of the diffusion model over public gradients",
+    )  # fmt: skip
+
+
 class Experiments(Section):
     """`snakemake experiments`: the attack engine beyond the paper's study; not part of the default run."""
 
     mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
     images: int = Field(64, ge=2, description="the first of the study's images")
+    dpsgd: DpSgd = DpSgd()
 
     @field_validator("mu")
     @classmethod

@@ -12,6 +12,8 @@ sigma = noise_multiplier C / B (Opacus clips and noises; Poisson sampling; noise
     diffusion  posterior mean of a denoiser trained on public gradients, at noise sigma over their scale
 """
 
+import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,7 +41,11 @@ class Training:
     @property
     def noise_multiplier(self) -> float:
         """The smallest that keeps the run within (epsilon, delta)."""
-        return accounting.noise_multiplier_for_epsilon(self.epsilon, self.delta, self.sample_rate, self.steps)
+        return _noise_multiplier(self.epsilon, self.delta, self.sample_rate, self.steps)
+
+
+_noise_multiplier = functools.lru_cache(accounting.noise_multiplier_for_epsilon)  # a second each, for many runs
+_epsilon = functools.lru_cache(accounting.epsilon_poisson)
 
 
 class Filter(Protocol):
@@ -177,6 +183,7 @@ def train(model: nn.Module, records: Records, training: Training, gradient_filte
 
     images, labels = records
     batch, noise_multiplier = training.sample_rate * len(images), training.noise_multiplier
+    twin = copy.deepcopy(model)  # what a filter sees: it may take public gradients, and Opacus' hooks must not
     wrapped = GradSampleModule(model, loss_reduction="mean")
     optimizer = DPOptimizer(
         torch.optim.SGD(wrapped.parameters(), lr=training.lr), noise_multiplier=noise_multiplier,
@@ -191,7 +198,9 @@ def train(model: nn.Module, records: Records, training: Training, gradient_filte
         optimizer.pre_step()
         released = torch.cat([p.grad.flatten() for p in wrapped.parameters()]).detach()
         with torch.no_grad():
-            _write(wrapped, gradient_filter(released, sigma, model))
+            for mine, theirs in zip(twin.parameters(), wrapped.parameters()):
+                mine.copy_(theirs)
+            _write(wrapped, gradient_filter(released, sigma, twin))
         optimizer.original_optimizer.step()
         optimizer.zero_grad()
     wrapped.remove_hooks()

@@ -25,13 +25,8 @@ MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's cla
 
 # Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
 EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients", "prediction", "draws")
-MEASUREMENTS = (
-    "curves",
-    "scores",
-    "ball",
-    "scale",
-    "shift",
-)  # over all mu at once: what docs/theory.md is computed from
+# Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
+MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "dpsgd")
 
 LABELS = {
     "raw": "observation (no prior)",

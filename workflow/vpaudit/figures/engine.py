@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from vpaudit import stats
 from vpaudit.errors import VpauditError
@@ -541,7 +542,58 @@ def _loss(table: pd.DataFrame, mu: float) -> pd.Series:
     return np.log2(rows / rows.index.get_level_values("target").map(right).to_numpy())
 
 
+FILTERS = {
+    ("plain", "none"): "plain DP-SGD",
+    ("kalman", "none"): "Kalman",
+    ("wiener", "same"): "Wiener, public data alike",
+    ("subspace", "same"): "public subspace, alike",
+    ("diffusion", "same"): "diffusion, alike",
+    ("wiener", "shifted"): "Wiener, public data shifted",
+    ("subspace", "shifted"): "public subspace, shifted",
+    ("diffusion", "shifted"): "diffusion, shifted",
+}
+
+
+def dpsgd(results, style: dict):
+    """A row a model: accuracy over epsilon, and what each filter gains over plain DP-SGD with the same seeds."""
+    table = read(results, "dpsgd")
+    models = list(dict.fromkeys(table["model"]))
+    figure, panels = plt.subplots(len(models), 2, figsize=styles.size(style, 0.48 * len(models)), squeeze=False)
+    tables = []
+    for row, model in enumerate(models):
+        part = table[table["model"] == model]
+        base = part[part["method"] == "plain"].set_index(["epsilon", "seed"])["value"]
+        for number_, ((method, public), label) in enumerate(FILTERS.items()):
+            runs = part[(part["method"] == method) & (part["public"] == public)]
+            for column, quantity in enumerate(("accuracy", "gain over plain")):
+                rows = []
+                for epsilon, same in runs.groupby("epsilon"):
+                    values = same.set_index(["epsilon", "seed"])["value"]
+                    values = (values - base.loc[values.index]) if column else values
+                    rows.append((epsilon, *_t_interval(values.to_numpy()), len(values)))
+                found = pd.DataFrame(rows, columns=["epsilon", "value", "low", "high", "n"])
+                if len(found) and not (column and method == "plain"):
+                    _line(panels[row, column], found, "epsilon", label, number_, "--" if public == "shifted" else "-")
+                tables.append(found.assign(model=model, method=method, public=public, quantity=quantity))
+        panels[row, 0].set_ylabel(f"{model}: test accuracy")
+        panels[row, 1].set_ylabel("gain over plain DP-SGD, paired")
+        panels[row, 1].axhline(0, color="black", linewidth=0.7, linestyle=":")
+        for axes in panels[row]:
+            _log_axis(axes, part["epsilon"], "ε at δ = 1e-5")
+    _legend(figure, panels, 3)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def _t_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % interval of few runs, by Student's t; a single run has none."""
+    if len(values) < 2:
+        return float(values.mean()), float(values.mean()), float(values.mean())
+    half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()), float(values.mean()) - half, float(values.mean()) + half
+
+
 FIGURES = {
+    "dpsgd": dpsgd,
     "shift": shift,
     "scale": scale,
     "draws": draws,
