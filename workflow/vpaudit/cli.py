@@ -100,6 +100,10 @@ def parser() -> argparse.ArgumentParser:
     claims.add_argument("--summary", default="results/embedded/summary.json", help="(default: %(default)s)")
     claims.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
     claims.set_defaults(run=_claim_docs)
+    engine = commands.add_parser("engine-docs", help="write docs/engine.md from the experiments' figures")
+    engine.add_argument("--figures", default="figures/embedded", help="folder of CSV files (default: %(default)s)")
+    engine.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
+    engine.set_defaults(run=_engine_docs)
     closing = commands.add_parser("closing", help="print what a finished study found")
     closing.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
     closing.set_defaults(run=_closing)
@@ -162,6 +166,12 @@ def _claim_docs(arguments) -> None:
     from vpaudit import claim_docs
 
     claim_docs.write(arguments.summary, arguments.check)
+
+
+def _engine_docs(arguments) -> None:
+    from vpaudit import engine_docs
+
+    engine_docs.write(arguments.figures, arguments.check)
 
 
 def _fetch(arguments) -> None:

@@ -16,7 +16,7 @@ from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import Trainer, build_scheduler
 from vpaudit.rng import KeyedNoise, generator
 
-HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 40.0)
+HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 45.8, 114.5)
 
 
 def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: dict) -> None:

@@ -1,0 +1,47 @@
+"""docs/engine.md shows the numbers of the figures' CSV files, and says what was not run."""
+
+import pandas as pd
+import pytest
+
+from vpaudit import engine_docs
+from vpaudit.errors import VpauditError
+
+
+@pytest.fixture
+def figures(tmp_path):
+    folder = tmp_path / "figures" / "toy"
+    folder.mkdir(parents=True)
+    rows = [
+        ("few_step", 6, mu, metric, value, value - 0.01, value + 0.01, 64)
+        for mu in (5, 10)
+        for metric, value in (("mse", 1.004), ("ssim", 0.997))
+    ]
+    table = pd.DataFrame(rows, columns=["solver", "calls", "mu", "metric", "value", "low", "high", "n"])
+    table.to_csv(folder / "calls.csv", index=False)
+    return folder
+
+
+def test_numbers_and_intervals_are_those_of_the_table(figures):
+    text = engine_docs.page(figures)
+    assert "| mse | 6 | 1 [0.994, 1.01] | 1 [0.994, 1.01] |" in text
+    assert "mu = 5 | mu = 10" in text
+    assert "n = 64 to 64" in text
+    assert text.count("Not run.") == len(engine_docs.SECTIONS) - 2
+
+
+def test_a_changed_number_is_noticed(figures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    engine_docs.write(figures)
+    engine_docs.write(figures, check=True)
+    page = tmp_path / "docs" / "engine.md"
+    page.write_text(page.read_text().replace("0.994", "0.894", 1))
+    with pytest.raises(VpauditError, match="engine-docs"):
+        engine_docs.write(figures, check=True)
+
+
+def test_the_page_in_the_repository_is_up_to_date(root, monkeypatch):
+    monkeypatch.chdir(root)
+    if not (root / "docs/engine.md").exists():
+        pytest.skip("docs/engine.md was not written yet: no experiment was run")
+    engine_docs.write("figures/embedded", check=True)
