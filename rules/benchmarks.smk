@@ -1,4 +1,4 @@
-# in:  targets.npz, prior      out: results/<study>/benchmarks/{peers,overhead}.parquet, figures/<study>/peers.*
+# in:  targets.npz, prior      out: results/<study>/benchmarks/{peers,overhead}.parquet, figures/<study>-engine/peers.*
 # Ratios against other libraries and against the bare network, in one run; not part of the default target.
 
 

@@ -1,4 +1,4 @@
-# in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.parquet, figures/<study>/<experiment>.*
+# in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.parquet, figures/<study>-engine/*
 # Beyond the paper's study and not part of the default target: `snakemake experiments`.
 from vpaudit.names import EXPERIMENTS, MEASUREMENTS
 

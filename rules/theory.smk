@@ -1,4 +1,4 @@
-# in:  experiments/{curves,scores,ball}.parquet      out: results/<study>/theory.parquet, figures/<study>/*
+# in:  experiments/{curves,scores,ball}.parquet      out: results/<study>/theory.parquet, figures/<study>-engine/*
 # What theory allows an adversary with a realistic prior; not part of the default target: `snakemake theory`.
 
 

@@ -44,4 +44,4 @@ def test_the_page_in_the_repository_is_up_to_date(root, monkeypatch):
     monkeypatch.chdir(root)
     if not (root / "docs/engine.md").exists():
         pytest.skip("docs/engine.md was not written yet: no experiment was run")
-    engine_docs.write("figures/embedded", check=True)
+    engine_docs.write("figures/embedded-engine", check=True)

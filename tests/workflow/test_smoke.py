@@ -131,7 +131,7 @@ def test_experiments_run_through_the_same_graph(study, tmp_path):
     """Few-step solvers fitted to the prior, an experiment at one mu, its table and its figure."""
     copy = tmp_path / "experiments"
     shutil.copytree(study, copy, symlinks=True)
-    done = snakemake(copy, "--", "figures/smoke/calls.png")
+    done = snakemake(copy, "--", "figures/smoke-engine/calls.png")
     assert done.returncode == 0, done.stderr[-3000:]
     table = pd.read_parquet(copy / "results" / "smoke" / "experiments" / "calls.parquet")
     rmse = table[table["metric"] == "rmse_converged"].groupby(["solver", "calls"])["value"].mean()

@@ -101,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
     claims.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
     claims.set_defaults(run=_claim_docs)
     engine = commands.add_parser("engine-docs", help="write docs/engine.md from the experiments' figures")
-    engine.add_argument("--figures", default="figures/embedded", help="folder of CSV files (default: %(default)s)")
+    engine.add_argument(
+        "--figures", default="figures/embedded-engine", help="folder of CSV files (default: %(default)s)"
+    )
     engine.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
     engine.set_defaults(run=_engine_docs)
     closing = commands.add_parser("closing", help="print what a finished study found")

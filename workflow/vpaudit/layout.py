@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vpaudit.config import Config
+from vpaudit.names import ENGINE_FIGURES
 
 
 class Layout:
@@ -60,7 +61,11 @@ class Layout:
         return Path("logs") / self.results.name / f"{job}.log"
 
     def figure(self, name: str, kind: str) -> Path:
-        return self.figures / f"{name}.{kind}"
+        """A file of a figure; those of experiments lie in figures/<study>-engine."""
+        folder = self.figures
+        if name in ENGINE_FIGURES:
+            folder = folder.with_name(f"{folder.name}-engine")
+        return folder / f"{name}.{kind}"
 
     @property
     def report(self) -> Path:

@@ -27,6 +27,8 @@ MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's cla
 EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients", "prediction", "draws")
 # Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
 MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "dpsgd")
+# Figures that are no part of the default study, and lie in a folder of their own.
+ENGINE_FIGURES = (*EXPERIMENTS, "scale", "shift", "dpsgd", "peers", "information", "floors")
 
 LABELS = {
     "raw": "observation (no prior)",

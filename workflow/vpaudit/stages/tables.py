@@ -61,7 +61,7 @@ def figure(config: Config, layout: Layout, name: str) -> None:
     """tables -> figures/<study>/<name>.{pdf,png,csv}."""
     from vpaudit import figures
 
-    figures.render(name, layout.results, layout.figures, config.figures.style)
+    figures.render(name, layout.results, layout.figure(name, "png").parent, config.figures.style)
 
 
 def report(config: Config, layout: Layout) -> None:
