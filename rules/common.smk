@@ -52,16 +52,26 @@ def few_step_plan(wildcards):
     return [PATHS.prior / "few_step.json"] if used else []
 
 
+def figure_code(name):
+    """The module that draws a figure."""
+    source = figures.ALL[name].__module__.removeprefix("vpaudit.")
+    return code(Path(*source.split(".")).with_suffix(".py"))
+
+
+def engine_figure_inputs(wildcards):
+    """Tables of a figure that is no part of the default study."""
+    if wildcards.figure == "peers":
+        tables = [PATHS.results / "benchmarks/peers.parquet"]
+    elif wildcards.figure in figures.theory.FIGURES:
+        tables = [PATHS.table("theory"), PATHS.table("metrics"), PATHS.table("bounds")]
+    else:
+        tables = [PATHS.experiment(wildcards.figure)]
+    return tables + figure_code(wildcards.figure)
+
+
 def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
-    source = figures.ALL[wildcards.figure].__module__.removeprefix("vpaudit.")
-    own = code(Path(*source.split(".")).with_suffix(".py"))
-    if wildcards.figure == "peers":
-        return [PATHS.results / "benchmarks/peers.parquet", *own]
-    if wildcards.figure in figures.theory.FIGURES:
-        return [PATHS.table("theory"), PATHS.table("metrics"), *own]
-    if wildcards.figure not in figures.FIGURES:
-        return [PATHS.experiment(wildcards.figure), *own]
+    own = figure_code(wildcards.figure)
     tables = [
         PATHS.table(table)
         for table in ("metrics", "baselines", "consistency", "bounds")

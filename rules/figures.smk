@@ -18,6 +18,23 @@ rule figure:
         stage("figure", "--name {wildcards.figure}")
 
 
+rule engine_figure:
+    input:
+        engine_figure_inputs,
+        code("figures/__init__.py", "figures/style.py", "figures/axes.py"),
+        code("study.py", "names.py", "stats.py"),
+    output:
+        [PATHS.engine_figures / f"{{figure}}.{kind}" for kind in ("pdf", "png", "csv")],
+    log:
+        PATHS.log("engine-figure-{figure}"),
+    conda:
+        "../environment.yml"
+    params:
+        settings=settings("figures"),
+    shell:
+        stage("figure", "--name {wildcards.figure}")
+
+
 rule figures:
     input:
         [

@@ -62,10 +62,11 @@ class Layout:
 
     def figure(self, name: str, kind: str) -> Path:
         """A file of a figure; those of experiments lie in figures/<study>-engine."""
-        folder = self.figures
-        if name in ENGINE_FIGURES:
-            folder = folder.with_name(f"{folder.name}-engine")
-        return folder / f"{name}.{kind}"
+        return (self.engine_figures if name in ENGINE_FIGURES else self.figures) / f"{name}.{kind}"
+
+    @property
+    def engine_figures(self) -> Path:
+        return self.figures.with_name(f"{self.figures.name}-engine")
 
     @property
     def report(self) -> Path:
