@@ -31,12 +31,13 @@ figures: $(STAMP)
 
 # Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it.
 prior: $(STAMP)
-	@$(RUN) snakemake -- train_prior fit_gaussian
+	@$(RUN) snakemake -- train_prior fit_gaussian few_step
 ship-prior:
-	mkdir -p resources/priors
-	rm -rf resources/priors/fashion_mnist_dit resources/priors/fashion_mnist_gaussian
+	@test -f results/embedded/prior/card.json || { echo "error: results/embedded/prior has no prior; run make prior" >&2; exit 2; }
+	rm -rf resources/priors/fashion_mnist_dit
 	cp -r results/embedded/prior resources/priors/fashion_mnist_dit
-	cp -r results/embedded/gaussian resources/priors/fashion_mnist_gaussian
+	@if [ -f results/embedded/gaussian/card.json ]; then set -x; rm -rf resources/priors/fashion_mnist_gaussian; \
+	  cp -r results/embedded/gaussian resources/priors/fashion_mnist_gaussian; fi
 
 # A fresh clone with outputs from `dvc pull`: believe them only if DVC finds every byte as recorded.
 restore: $(STAMP)

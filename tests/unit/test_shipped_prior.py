@@ -42,3 +42,16 @@ def test_card_tells_the_truth(card, root):
         spread = 4 * float(errors.std()) / len(x) ** 0.5
         assert float(errors.mean()) == pytest.approx(card["held_out_mse_by_sigma"][f"{sigma:g}"], abs=spread)
         assert errors.mean() < (gaussian.denoise(y, at) - x).square().mean()
+
+
+# Ratio of MSE, posterior mean over Gaussian prior, that the study must reach at least: the trial's.
+LIMITS = {5: 0.82, 10: 0.68, 20: 0.58, 50: 0.45, 100: 0.38}
+
+
+def test_recorded_study_beats_the_gaussian_prior_as_it_must(root):
+    """At every mu within the interval where there is hardly a signal, and by the trial's margin above."""
+    claims = {c["id"]: c for c in json.loads((root / "results/embedded/summary.json").read_text())["claims"]}
+    found = {row["mu"]: row for row in claims["beats_wiener"]["by_mu"]}
+    assert all(row["low"] < 1 for row in found.values())
+    for mu, limit in LIMITS.items():
+        assert found[mu]["value"] <= limit
