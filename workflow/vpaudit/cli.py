@@ -1,7 +1,8 @@
 """The command line: stages (called by the rules), and what a person asks for directly.
 
 Heavy libraries are imported by the command that needs them, so that help and errors come at once.
-Exit codes: 0 done; 1 a bug (traceback); 2 something the user can mend (message and hint); 130 interrupted.
+Exit codes: 0 done; 1 a bug (traceback); 2 something the user can mend (message and hint); 3 `compare` found a
+difference; 130 interrupted.
 """
 
 import argparse
@@ -34,6 +35,10 @@ STAGE_HELP = {
 }
 
 
+class Differs(VpauditError):
+    """Two result folders differ."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = parser().parse_args(argv)
@@ -41,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     code, text = 0, ""
     try:
         arguments.run(arguments)
+    except Differs as error:
+        code, text = 3, str(error)
     except VpauditError as error:
         code, text = 2, f"error: {error}"
     except KeyboardInterrupt:
@@ -74,6 +81,14 @@ def parser() -> argparse.ArgumentParser:
         _stage_options(command, name)
         command.set_defaults(run=_run_stage, stage=name)
     cli_theory.add_commands(commands)
+    compare = commands.add_parser("compare", help="compare two result folders; exit 3 if they differ")
+    compare.add_argument("a", help="e.g. results/embedded")
+    compare.add_argument("b", help="another result folder")
+    compare.add_argument("--tolerance", type=float, default=1e-4, help="of values, >= 0 (default: %(default)g)")
+    compare.set_defaults(run=_compare)
+    doctor = commands.add_parser("doctor", help="is everything here that an audit needs? exit 2 if not")
+    doctor.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
+    doctor.set_defaults(run=_doctor)
     show = commands.add_parser("show-config", help="print the resolved configuration of a study")
     show.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
     show.set_defaults(run=_show_config)
@@ -149,6 +164,27 @@ def _run_stage(arguments) -> None:
         torch.set_num_threads(max(1, arguments.threads))
         from vpaudit.stages import images as module
     getattr(module, arguments.stage.replace("-", "_"))(config, layout, **extra)
+
+
+def _compare(arguments) -> None:
+    from vpaudit import compare
+
+    lines, same = compare.compare(arguments.a, arguments.b, arguments.tolerance)
+    print("\n".join(lines))
+    if not same:
+        raise Differs("the folders differ", "the lines above say where")
+
+
+def _doctor(arguments) -> None:
+    from vpaudit import config as configuration
+    from vpaudit import doctor
+
+    study = configuration.load(arguments.configfile) if arguments.configfile else configuration.Config()
+    checks = doctor.examine(study)
+    print(doctor.report(checks))
+    bad = [check.name for check in checks if check.state == "error"]
+    if bad:
+        raise VpauditError(f"not ready: {', '.join(bad)}", "follow the arrows above")
 
 
 def _show_config(arguments) -> None:
