@@ -411,3 +411,23 @@ def test_real_archives(file, options, shape, classes):
     assert images.images.shape == shape
     assert len(images.class_names) == classes
     assert 20 < images.images.mean() < 200
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here: a local copy of CIFAR-10")
+def test_cards_of_local_archives():
+    train, test = (data.load("cifar10_local", split) for split in ("train", "test"))
+    assert train.images.shape == (46_000, 32, 32, 3)
+    assert test.images.shape == (3200, 32, 32, 3)
+    assert np.bincount(train.labels).min() > 4500
+    assert test.labels[:5].tolist() == [6, 9, 9, 4, 1]  # frog, truck, truck, deer, automobile: the official order
+    assert train.class_names[6] == "frog"
+
+
+def test_a_local_archive_that_is_not_here_is_looked_for_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "ROOT", tmp_path / "nowhere" / "repository")
+    monkeypatch.setenv("VPAUDIT_DATA", str(tmp_path))
+    with pytest.raises(VpauditError, match=r"(?s)cifar10_lossless_3200\.npz is in none of .*VPAUDIT_DATA"):
+        data.load("cifar10_local", "test")
+    (tmp_path / "cifar10_lossless_3200.npz").write_bytes(b"other")
+    with pytest.raises(VpauditError, match="truncated or altered"):
+        data.load("cifar10_local", "test")
