@@ -3,7 +3,7 @@
 
 rule targets:
     input:
-        code("data/read.py", "data/cards.yaml", "stages/images.py"),
+        code("data/read.py", "data/local.py", "data/cards.yaml", "stages/images.py"),
     output:
         PATHS.targets,
     log:
