@@ -117,7 +117,7 @@ def test_the_whole_chain_hits_the_posterior_mean(prior):
 
 def test_attack_uses_s_of_each_image(prior):
     """Two images of different norm, same mu, clipped: each must be denoised at its own |x| / mu."""
-    y = torch.randn((2, *SHAPE), generator=torch.Generator().manual_seed(8))
+    y = 0.2 * torch.randn((2, *SHAPE), generator=torch.Generator().manual_seed(8))
     lam = torch.tensor([0.5, 0.1], dtype=torch.float64)
     seen = Observation(y, lam, 0.1, torch.tensor([0, 1]), torch.tensor([0, 0]), "toy", 10.0)
     got = attack.reconstruct(seen, prior, Attack(name="wiener", kind="wiener"), seed=0)
