@@ -81,6 +81,12 @@ def parser() -> argparse.ArgumentParser:
         _stage_options(command, name)
         command.set_defaults(run=_run_stage, stage=name)
     cli_theory.add_commands(commands)
+    plan = commands.add_parser("plan", help="jobs, network calls, hours and disk of a study, before anything runs")
+    plan.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
+    plan.add_argument("--calls-per-second", type=float, default=600.0, help="network calls, > 0 (default: %(default)g)")
+    plan.add_argument("--devices", type=int, default=1, help="that work at once, >= 1 (default: %(default)s)")
+    plan.add_argument("--shape", type=int, nargs=3, metavar=("C", "H", "W"), help="of images (default: the card's)")
+    plan.set_defaults(run=_plan)
     compare = commands.add_parser("compare", help="compare two result folders; exit 3 if they differ")
     compare.add_argument("a", help="e.g. results/embedded")
     compare.add_argument("b", help="another result folder")
@@ -164,6 +170,17 @@ def _run_stage(arguments) -> None:
         torch.set_num_threads(max(1, arguments.threads))
         from vpaudit.stages import images as module
     getattr(module, arguments.stage.replace("-", "_"))(config, layout, **extra)
+
+
+def _plan(arguments) -> None:
+    from vpaudit import config as configuration
+    from vpaudit import data, plan
+
+    study = configuration.load(arguments.configfile) if arguments.configfile else configuration.Config()
+    if arguments.devices < 1:
+        raise VpauditError(f"--devices {arguments.devices} must be >= 1", "give the number of GPUs, or 1")
+    shape = arguments.shape or data.card(study.data.name)["shape"]
+    print(plan.text(plan.plan(study, arguments.calls_per_second, tuple(shape)), arguments.devices))
 
 
 def _compare(arguments) -> None:
