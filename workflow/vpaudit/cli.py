@@ -106,6 +106,10 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("--out", default="resources/data/full", help="folder (default: %(default)s)")
     fetch.add_argument("--mirror", help="local folder to look in first (also: VPAUDIT_MIRROR)")
     fetch.set_defaults(run=_fetch)
+    public = commands.add_parser("fetch-prior", help="download a public diffusion prior, checked, into our layout")
+    public.add_argument("name", help="card of workflow/vpaudit/priors/cards.yaml, e.g. ddpm_cifar10")
+    public.add_argument("--out", default="resources/priors", help="folder (default: %(default)s)")
+    public.set_defaults(run=_fetch_prior)
     gauss = commands.add_parser("fit-gaussian", help="fit the Gaussian prior to a data set's training images")
     gauss.add_argument("name", help="data set card, e.g. fashion_mnist")
     gauss.add_argument("--out", required=True, help="folder to write")
@@ -234,6 +238,14 @@ def _fetch(arguments) -> None:
 
     if arguments.mirror:
         os.environ["VPAUDIT_MIRROR"] = arguments.mirror
+    print(fetch.fetch(arguments.name, arguments.out))
+
+
+def _fetch_prior(arguments) -> None:
+    from vpaudit.priors import fetch
+
+    about = fetch.card(arguments.name)
+    print(f"{about['repo']} at {about['revision']}: licence {about['licence']}; trained on {about['trained_on']}")
     print(fetch.fetch(arguments.name, arguments.out))
 
 
