@@ -31,7 +31,7 @@ figures: $(STAMP)
 
 # Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it.
 prior: $(STAMP)
-	@$(RUN) snakemake -- train_prior fit_gaussian few_step
+	@$(RUN) snakemake -- train_prior fit_gaussian
 ship-prior:
 	@test -f results/embedded/prior/card.json || { echo "error: results/embedded/prior has no prior; run make prior" >&2; exit 2; }
 	rm -rf resources/priors/fashion_mnist_dit

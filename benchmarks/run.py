@@ -70,7 +70,7 @@ def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overhead_table(config, layout: Layout, images: int) -> pd.DataFrame:
+def overhead_table(config, layout: Layout) -> pd.DataFrame:
     """images, calls, seconds, forward_seconds (bare, for the same calls), ratio, memory_mib."""
     prior = network.load(layout.prior, precision=config.prior.precision)
     rows = []
@@ -134,7 +134,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     config = configuration.load(arguments.config)
     if arguments.what == "overhead":
-        table = overhead_table(config, Layout(config), arguments.images)
+        table = overhead_table(config, Layout(config))
     else:
         table = peers_table(config, Layout(config), arguments.images)
         memory = {m: memory_of(m, arguments.config, 512) for m in [*peers.OURS, *peers.PEERS]}

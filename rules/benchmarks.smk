@@ -5,7 +5,7 @@
 rule benchmark_table:
     input:
         PATHS.targets,
-        PATHS.prior / "card.json",
+        prior_files(),
         PATHS.prior / "few_step.json",
         "benchmarks/run.py",
         "benchmarks/peers.py",

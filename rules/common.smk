@@ -46,6 +46,17 @@ def training_images(wildcards):
     )
 
 
+def prior_files():
+    """Card and weights of the study's prior: any diffusers folder, without a card if it has none, or one to train."""
+    part = "unet" if (PATHS.prior / "unet/config.json").exists() else "transformer"
+    weights, card = (
+        PATHS.prior / part / "diffusion_pytorch_model.safetensors",
+        PATHS.prior / "card.json",
+    )
+    foreign = weights.exists() and not card.exists()
+    return [weights] if foreign else [card, weights]
+
+
 def few_step_plan(wildcards):
     """The prior's fitted solver, where an attack uses it."""
     used = any(attack.kind == "few_step" for attack in STUDY.attacks)

@@ -8,14 +8,13 @@ EXPERIMENT_MU = [f"{mu:g}" for mu in STUDY.experiments.mu]
 rule experiment:
     input:
         PATHS.targets,
-        PATHS.prior / "card.json",
+        prior_files(),
         PATHS.prior / "few_step.json",
-        PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
         PATHS.gaussian / "gaussian.safetensors",
         lambda wildcards: code(f"experiments/{wildcards.experiment}.py"),
         code("experiments/bench.py", "attack.py", "samplers.py", "fewstep.py"),
         code("knowledge.py", "rounds.py", "gradients.py", "mechanism.py"),
-        code("metrics.py", "evaluate.py", "priors/network.py"),
+        code("metrics.py", "evaluate.py", "consistency.py", "priors/network.py"),
     output:
         PATHS.experiment("{experiment}", "{mu}"),
     log:
@@ -39,12 +38,11 @@ rule experiment:
 rule measurement:
     input:
         PATHS.targets,
-        PATHS.prior / "card.json",
-        PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
+        prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         lambda wildcards: code(f"experiments/{wildcards.measurement}.py"),
         code("experiments/bench.py", "samplers.py", "metrics.py", "priors/network.py"),
-        code("bounds/floor.py"),
+        code("bounds/floor.py", "bounds/information.py", "dpsgd.py", "attack.py"),
     output:
         PATHS.experiment("{measurement}"),
     log:

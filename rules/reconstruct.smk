@@ -5,8 +5,7 @@
 rule reconstruct:
     input:
         PATHS.observation("{mu}"),
-        PATHS.prior / "card.json",
-        PATHS.prior / "transformer/diffusion_pytorch_model.safetensors",
+        prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         few_step_plan,
         code(

@@ -23,6 +23,7 @@ from vpaudit.experiments import (
     scores,
     shift,
 )
+from vpaudit.experiments import bench as bench_module
 from vpaudit.experiments.bench import Bench
 from vpaudit.layout import Layout
 from vpaudit.names import EXPERIMENTS, MEASUREMENTS
@@ -83,7 +84,7 @@ def _small():
     monkeypatch.setattr(calls, "CONVERGED", {"kind": "multistep", "order": 3, "steps": 12})
     monkeypatch.setattr(calls, "REFERENCE", {"kind": "ddim", "steps": 12})
     monkeypatch.setattr(calibration, "DRAWS", 3)
-    monkeypatch.setattr(calibration, "SELF_STEPS", 4)
+    monkeypatch.setattr(bench_module, "LONG_CHAIN", 4)
     monkeypatch.setattr(
         calibration, "SAMPLERS", {name: [(3, options[0][1])] for name, options in calibration.SAMPLERS.items()}
     )

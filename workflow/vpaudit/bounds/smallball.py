@@ -39,39 +39,38 @@ class SmallBall:
     slopes: np.ndarray
 
     @classmethod
-    def of(cls, distances: np.ndarray, nearest: int = NEAREST) -> "SmallBall":
+    def of(cls, distances: np.ndarray) -> "SmallBall":
         """From distances (M, n) >= 0 of samples to centres that are none of the samples.
 
         Raises:
-            VpauditError: fewer than 2 `nearest` samples, or a distance that is negative or not finite.
+            VpauditError: fewer than 2 `NEAREST` samples, or a distance that is negative or not finite.
         """
         distances = np.sort(np.asarray(distances, dtype=float), axis=1)
-        if distances.shape[1] < 2 * nearest:
+        if distances.shape[1] < 2 * NEAREST:
             raise VpauditError(
-                f"{distances.shape[1]} samples are too few for the {nearest} nearest", f"draw at least {2 * nearest}"
+                f"{distances.shape[1]} samples are too few for the {NEAREST} nearest", f"draw at least {2 * NEAREST}"
             )
         if not np.all(np.isfinite(distances)) or np.any(distances < 0):
             raise VpauditError("distances must be finite and >= 0", "for a similarity give 1 - value")
-        close = np.maximum(distances[:, :nearest], 1e-12)
+        close = np.maximum(distances[:, :NEAREST], 1e-12)
         logs = np.log(close[:, -1:] / close[:, :-1])
-        slopes = (nearest - 2) / np.maximum(logs.sum(axis=1), 1e-12)  # unbiased form of Hill's estimator
+        slopes = (NEAREST - 2) / np.maximum(logs.sum(axis=1), 1e-12)  # unbiased form of Hill's estimator
         return cls(distances, slopes)
 
     @property
     def slope_error(self) -> np.ndarray:
         """(M,) standard errors of the slopes: slope / sqrt(k - 3)."""
-        return self.slopes / np.sqrt(max(NEAREST - 3, 1))
+        return self.slopes / np.sqrt(NEAREST - 3)
 
     def kappa(self, eta) -> np.ndarray:
         """(...): the largest share over the centres within eta >= 0."""
         eta = validate.non_negative(eta=eta)
         flat, n = eta.reshape(-1), self.nearest.shape[1]
-        k = min(NEAREST, n)
         best = np.zeros(flat.shape)
         for row, slope in zip(self.nearest, self.slopes):
             counted = np.searchsorted(row, flat, side="right") / n
-            edge = max(row[k - 1], 1e-300)
-            power = k / n * np.minimum(flat / edge, 1.0) ** slope
+            edge = max(row[NEAREST - 1], 1e-300)
+            power = NEAREST / n * np.minimum(flat / edge, 1.0) ** slope
             best = np.maximum(best, np.where(flat < edge, power, counted))
         return best.reshape(eta.shape)
 

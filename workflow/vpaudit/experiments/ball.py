@@ -5,11 +5,9 @@ import pandas as pd
 import torch
 from sklearn.cluster import KMeans
 
-from vpaudit import metrics, samplers
+from vpaudit import metrics
 from vpaudit.experiments.bench import Bench, progress
-from vpaudit.priors.base import per_image
 from vpaudit.ranges import HIGH, LOW
-from vpaudit.rng import KeyedNoise
 
 SAMPLES, STEPS, CHUNK = 4000, 20, 256
 CENTRES = 48  # samples that are not among those measured, and as many cluster centres of these, and the mean
@@ -18,7 +16,8 @@ KEPT = 400  # nearest distances kept of each centre, and quantiles of the rest
 
 def run(bench: Bench) -> pd.DataFrame:
     """Columns metric, centre, rank, count, value: distances (1 - value for similarities) in rising order."""
-    images = samples_of_prior(bench, SAMPLES + CENTRES)
+    parts = torch.arange(SAMPLES + CENTRES).split(CHUNK)
+    images = torch.cat([bench.sample_prior(ids, STEPS, order=2) for ids in progress(parts, "samples of the prior")])
     drawn, apart = images[CENTRES:], images[:CENTRES]
     clusters = KMeans(CENTRES, n_init=2, random_state=0).fit(images[: SAMPLES // 2].flatten(1).numpy()).cluster_centers_
     centres = torch.cat([apart, torch.from_numpy(clusters).float().view(-1, *images.shape[1:]), drawn.mean(0)[None]])
@@ -30,19 +29,6 @@ def run(bench: Bench) -> pd.DataFrame:
         for centre, row in enumerate(ordered):
             tables.append(pd.DataFrame({"centre": centre, "rank": ranks, "value": row[ranks], "metric": name}))
     return pd.concat(tables, ignore_index=True).assign(count=SAMPLES, dataset=bench.config.dataset)
-
-
-def samples_of_prior(bench: Bench, count: int) -> torch.Tensor:
-    """(count, C, H, W) unconditional samples by second-order stochastic steps from the highest noise."""
-    prior, made = bench.network, []
-    for start in progress(range(0, count, CHUNK), "samples of the prior"):
-        ids = range(start, min(start + CHUNK, count))
-        noise = KeyedNoise([(bench.config.seed, "sample of the prior", i) for i in ids], prior.shape)
-        at = torch.full((len(ids),), float(prior.sigma_max))
-        levels = samplers.noise_levels(at, STEPS)
-        chain = samplers.multistep_steps(prior.denoise, per_image(at) * noise(), levels, 1.0, noise)
-        made.append(samplers.last(chain).clamp(LOW, HIGH))
-    return torch.cat(made)
 
 
 def _distances(bench: Bench, drawn, centres) -> dict[str, np.ndarray]:

@@ -1,18 +1,20 @@
 """What experiments share: images, observation, priors and metrics of a study, at one mu."""
 
-from collections.abc import Callable
-
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from vpaudit import attack, mechanism, metrics
+from vpaudit import attack, mechanism, metrics, samplers
 from vpaudit.config import Attack, Config
 from vpaudit.evaluate import Meter
 from vpaudit.layout import Layout
 from vpaudit.mechanism import Mechanism, Observation
+from vpaudit.ranges import HIGH, LOW
 from vpaudit.rng import KeyedNoise
 from vpaudit.stages.images import Priors, read_targets
+
+LONG_CHAIN = 200  # steps after which the ancestral chain has converged
+BLANK = 784  # gradient coordinates without image that a release carries, as many as an image has
 
 
 class Bench:
@@ -43,7 +45,7 @@ class Bench:
     def release(self, rule: Mechanism, round_: int = 0) -> Observation:
         """The simple release of the targets."""
         return mechanism.release_analytic(
-            self.x, self.ids, self.labels, rule, self.config.dataset, self.config.seed, round_, blank=784
+            self.x, self.ids, self.labels, rule, self.config.dataset, self.config.seed, round_, blank=BLANK
         )
 
     def attack(self, draw: int = 0, seen: Observation | None = None, **settings) -> torch.Tensor:
@@ -55,6 +57,25 @@ class Bench:
     def posterior_mean(self, seen: Observation) -> torch.Tensor:
         """One call of the network."""
         return self.attack(kind="posterior_mean", seen=seen)
+
+    def within(self, seen: Observation) -> Observation:
+        """Noise above the prior's range taken for its highest: nothing is to be seen there anyway."""
+        return seen.with_belief(seen.lam, seen.sigma.minimum(seen.lam * self.network.sigma_max))
+
+    def images_of_the_prior(self) -> torch.Tensor:
+        """As many images of the prior itself as there are targets, by a long ancestral chain."""
+        return self.sample_prior(self.ids, LONG_CHAIN, order=1)
+
+    def sample_prior(self, ids, steps: int, order: int) -> torch.Tensor:
+        """(len(ids), C, H, W) unconditional images of the prior from its highest noise; keyed by id, steps and order.
+
+        order 1 is the ancestral chain.
+        """
+        prior, keys = self.network, [(self.config.seed, "image of the prior", steps, order, int(i)) for i in ids]
+        noise, start = KeyedNoise(keys, prior.shape), torch.full((len(keys),), float(prior.sigma_max))
+        levels = samplers.noise_levels(start, steps)
+        chain = samplers.multistep_steps(prior.denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
+        return samplers.last(chain).clamp(LOW, HIGH)
 
     def quality(self, images: torch.Tensor, **columns) -> pd.DataFrame:
         """Every metric of the study against the targets."""
@@ -68,11 +89,6 @@ class Bench:
     def rows(self, values: dict[str, torch.Tensor], **columns) -> pd.DataFrame:
         """Long format: a row an image and name."""
         return self.meter.rows(values, mu=self.mu, **columns)
-
-    def noise(self, *key) -> Callable[[], torch.Tensor]:
-        """Keyed standard normal noise of the targets' shape."""
-        keys = [(self.config.seed, self.config.dataset, i, *key) for i in self.ids.tolist()]
-        return KeyedNoise(keys, self.x.shape[1:])
 
 
 def progress(settings: list, name: str):

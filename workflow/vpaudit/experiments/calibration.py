@@ -7,10 +7,9 @@ is uniform. On images drawn from the prior itself a gap is the sampler's; what i
 import pandas as pd
 import torch
 
-from vpaudit import consistency, metrics, samplers
+from vpaudit import consistency, metrics
 from vpaudit.experiments.bench import Bench, progress
 from vpaudit.mechanism import release_analytic
-from vpaudit.ranges import HIGH, LOW
 
 DRAWS = 19  # ranks 1 to 18 of 0 to 19 are a 90 % interval
 LIVE = 0.05  # pixels whose draws spread more than this; elsewhere all draws agree (background) and ranks are ties
@@ -21,13 +20,12 @@ SAMPLERS = {
     "ddrm": [(20, {"kind": "ddrm", "eta": 0.85})],
     "heun_churn": [(10, {"kind": "heun", "churn": 0.4})],
 }
-SELF_STEPS = 200  # of the chain that makes images of the prior itself
 
 
 def run(bench: Bench) -> pd.DataFrame:
     """Columns targets ("real", "prior"), sampler, calls; metrics pairwise, error, mean_error (MSE), coverage, live."""
     tables, config = [], bench.config
-    for name, targets in {"real": bench.x, "prior": of_the_prior(bench)}.items():
+    for name, targets in {"real": bench.x, "prior": bench.images_of_the_prior()}.items():
         dataset = config.dataset if name == "real" else f"{config.dataset} of the prior"
         seen = release_analytic(targets, bench.ids, bench.labels, bench.mechanism, dataset, config.seed)
         settings = [(s, n, o) for s, variants in SAMPLERS.items() for n, o in variants]
@@ -38,16 +36,6 @@ def run(bench: Bench) -> pd.DataFrame:
         mean = {"mean_error": metrics.mse(bench.posterior_mean(seen), targets)}
         tables.append(bench.rows(mean, targets=name, sampler="posterior_mean", calls=1))
     return pd.concat(tables, ignore_index=True)
-
-
-def of_the_prior(bench: Bench) -> torch.Tensor:
-    """Images (N, C, H, W) of the unconditional prior by a long ancestral chain from its highest noise."""
-    prior = bench.network
-    start = torch.full((len(bench.x),), float(prior.sigma_max))
-    noise = bench.noise("image of the prior")
-    levels = samplers.noise_levels(start, SELF_STEPS)
-    chain = samplers.ddim_steps(prior.denoise, prior.sigma_max * noise(), levels, 1.0, noise)
-    return samplers.last(chain).clamp(LOW, HIGH)
 
 
 def calibration(draws: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:

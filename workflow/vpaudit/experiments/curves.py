@@ -6,7 +6,6 @@ import torch
 
 from vpaudit.attack import class_labels
 from vpaudit.experiments.bench import Bench, progress
-from vpaudit.experiments.calibration import of_the_prior
 from vpaudit.rng import KeyedNoise
 
 LEVELS = 28  # noise levels, log-spaced over the prior's range
@@ -17,7 +16,7 @@ def run(bench: Bench) -> pd.DataFrame:
     """Columns targets ("real" or "prior"), prior, s; `sum` is |x - D(x + s z)|^2 summed over pixels, per image."""
     tables, network = [], bench.network
     grid = np.geomspace(max(network.sigma_min, 0.03), network.sigma_max, LEVELS)
-    for name, images in {"real": bench.x, "prior": of_the_prior(bench)}.items():
+    for name, images in {"real": bench.x, "prior": bench.images_of_the_prior()}.items():
         for s in progress(list(grid), f"curves {name}"):
             keys = [(bench.config.seed, "curve", name, i, s) for i in bench.ids.tolist()]
             x = images + s * KeyedNoise(keys, images.shape[1:])()

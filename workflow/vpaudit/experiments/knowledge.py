@@ -28,7 +28,6 @@ def run(bench: Bench) -> pd.DataFrame:
         columns |= {"sigma_error": case.sigma_error, "lam_error": case.lam_error}
         ratios = {"sigma_ratio": seen.sigma / bench.seen.sigma, "lambda_ratio": seen.lam / bench.seen.lam}
         tables.append(bench.rows(ratios, attack="", **columns))
-        limit = seen.with_belief(seen.lam, seen.sigma.minimum(seen.lam * bench.network.sigma_max))
         for name, options in ATTACKS.items():
-            tables.append(bench.quality(bench.attack(seen=limit, **options), attack=name, **columns))
+            tables.append(bench.quality(bench.attack(seen=bench.within(seen), **options), attack=name, **columns))
     return pd.concat(tables, ignore_index=True)

@@ -6,7 +6,6 @@ import torch
 from vpaudit import attack, data, metrics, ranges
 from vpaudit.config import Attack
 from vpaudit.experiments.bench import Bench, progress
-from vpaudit.experiments.calibration import of_the_prior
 from vpaudit.mechanism import Observation, release_analytic
 
 ATTACKS = {
@@ -28,7 +27,7 @@ def run(bench: Bench) -> pd.DataFrame:
             torch.from_numpy(reference.labels.astype("int64")),
             f"{config.dataset} reference",
         ),
-        "prior": (of_the_prior(bench), None, f"{config.dataset} of the prior"),
+        "prior": (bench.images_of_the_prior(), None, f"{config.dataset} of the prior"),
     }
     for source, (x, labels, name) in progress(list(sources.items()), f"prediction mu={bench.mu:g}"):
         known = torch.full_like(bench.ids, -1) if labels is None else labels

@@ -62,16 +62,7 @@ def _sampled(bench, count, mu, budget):
         ),
     }
     if count > 1:
-        seen["told apart"] = rounds.told_apart(y, one, SAMPLE_RATE, lambda o: bench.posterior_mean(_within(bench, o)))[
-            0
-        ]
+        seen["told apart"] = rounds.told_apart(y, one, SAMPLE_RATE, lambda o: bench.posterior_mean(bench.within(o)))[0]
     columns = {"rounds": count, "budget": budget, "sampling": f"Poisson {SAMPLE_RATE:g}"}
     columns |= {"mu_round": mu, "mu_total": mu * (SAMPLE_RATE * count) ** 0.5}
-    return [
-        bench.errors(bench.posterior_mean(_within(bench, o)), adversary=name, **columns) for name, o in seen.items()
-    ]
-
-
-def _within(bench: Bench, seen):
-    """Noise above the prior's range is taken for its highest: nothing is to be seen there anyway."""
-    return seen.with_belief(seen.lam, seen.sigma.minimum(seen.lam * bench.network.sigma_max))
+    return [bench.errors(bench.posterior_mean(bench.within(o)), adversary=name, **columns) for name, o in seen.items()]
