@@ -21,7 +21,12 @@ rule figure:
 rule engine_figure:
     input:
         engine_figure_inputs,
-        code("figures/__init__.py", "figures/style.py", "figures/axes.py"),
+        code(
+            "figures/__init__.py",
+            "figures/panels.py",
+            "figures/style.py",
+            "figures/axes.py",
+        ),
         code("study.py", "names.py", "stats.py"),
     output:
         [PATHS.engine_figures / f"{{figure}}.{kind}" for kind in ("pdf", "png", "csv")],

@@ -17,7 +17,7 @@ from vpaudit.errors import VpauditError
 from vpaudit.figures import grid
 from vpaudit.figures import style as styles
 from vpaudit.figures.axes import _apart
-from vpaudit.names import number, power
+from vpaudit.names import ENGINE_FIGURES, number, power
 from vpaudit.study import Study
 
 
@@ -275,3 +275,8 @@ def test_torch_is_never_loaded_by_drawing(results, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, results, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_of_experiments_figures_are_those_of_the_registry():
+    """The layout knows them without matplotlib; the registry draws them."""
+    assert set(ENGINE_FIGURES) == set(figures.ALL) - set(figures.FIGURES)

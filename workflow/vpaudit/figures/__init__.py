@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 from vpaudit import io
 from vpaudit.errors import VpauditError
-from vpaudit.figures import agreement, curves, engine, grid, ladder, theory
+from vpaudit.figures import agreement, curves, engine, grid, ladder, questions, theory
 from vpaudit.figures import style as styles
 
 FIGURES = {
@@ -23,7 +23,10 @@ FIGURES = {
     "prior_ladder": ladder.draw,
 }
 NAMES = FIGURES  # iterating gives the names
-ALL = FIGURES | engine.FIGURES | theory.FIGURES  # with those of the experiments, which are no part of the default study
+# With those of the experiments, which are no part of the default study.
+ALL = FIGURES | engine.FIGURES | questions.FIGURES | theory.FIGURES
+    FIGURES | engine.FIGURES | questions.FIGURES | theory.FIGURES
+)  # with those of the experiments, which are no part of the default study
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from vpaudit.errors import VpauditError
 from vpaudit.figures import style as styles
 from vpaudit.figures.axes import mu_axis
-from vpaudit.figures.engine import MARKERS, PALETTE
+from vpaudit.figures.panels import MARKERS, PALETTE
 from vpaudit.names import LABELS, METRICS
 from vpaudit.study import Study
 
