@@ -25,8 +25,6 @@ FIGURES = {
 NAMES = FIGURES  # iterating gives the names
 # With those of the experiments, which are no part of the default study.
 ALL = FIGURES | engine.FIGURES | questions.FIGURES | theory.FIGURES
-    FIGURES | engine.FIGURES | questions.FIGURES | theory.FIGURES
-)  # with those of the experiments, which are no part of the default study
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
