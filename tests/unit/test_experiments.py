@@ -41,6 +41,7 @@ def bench(tmp_path_factory):
         "experiments": {
             "images": 6,
             "mu": [10],
+            "compile": False,
             "dpsgd": {
                 "epsilons": [1, 8],
                 "seeds": 2,
@@ -77,6 +78,11 @@ def bench(tmp_path_factory):
     return Bench(config, layout, 10.0)
 
 
+def _first(samplers):
+    """Each sampler of a kind of targets once."""
+    return [(kind, list({row[0]: row for row in rows}.values())) for kind, rows in samplers.items()]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _small():
     monkeypatch = pytest.MonkeyPatch()
@@ -86,7 +92,9 @@ def _small():
     monkeypatch.setattr(calibration, "DRAWS", 3)
     monkeypatch.setattr(bench_module, "LONG_CHAIN", 4)
     monkeypatch.setattr(
-        calibration, "SAMPLERS", {name: [(3, options[0][1])] for name, options in calibration.SAMPLERS.items()}
+        calibration,
+        "SAMPLERS",
+        {kind: [(name, 3, options) for name, _, options in rows] for kind, rows in _first(calibration.SAMPLERS)},
     )
     monkeypatch.setattr(averaging, "REPEATS", (1, 2))
     monkeypatch.setattr(averaging, "STEPS", {"ancestral": (2,), "multistep_2": (3,)})

@@ -220,6 +220,7 @@ class Experiments(Section):
 
     mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
     images: int = Field(64, ge=2, description="the first of the study's images")
+    compile: bool = Field(True, description="torch.compile the network, which pays in jobs as long as these")
     dpsgd: DpSgd = DpSgd()
 
     @field_validator("mu")

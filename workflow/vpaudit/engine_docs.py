@@ -54,6 +54,11 @@ SECTIONS = (
         "gradients", "quantity in ('share', 'separable')", ["quantity", "design", "strength"], "batch",
     ),
     (
+        "bfloat16 against float32",
+        "The same observations and random numbers in both precisions.",
+        "precision", "", ["quantity", "sampler"], "mu",
+    ),
+    (
         "Against other libraries",
         "The same prior, images and noise; quality by network calls.",
         "peers", "metric == 'mse'", ["method", "calls"], "mu",

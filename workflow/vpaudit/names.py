@@ -24,7 +24,17 @@ METRICS = {
 MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's claims are checked
 
 # Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
-EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients", "prediction", "draws")
+EXPERIMENTS = (
+    "calls",
+    "calibration",
+    "averaging",
+    "knowledge",
+    "rounds",
+    "gradients",
+    "prediction",
+    "draws",
+    "precision",
+)
 # Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
 MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "dpsgd")
 # Figures that are no part of the default study, and lie in a folder of their own.

@@ -31,6 +31,9 @@ class Bench:
         self.x, self.labels, self.ids = (v[:count] for v in read_targets(layout))
         self.mechanism = Mechanism(self.mu, config.mechanism.max_grad_norm)
         self.priors = Priors(config, layout, device)
+        self.network.rows = min(self.network.rows, count)
+        if config.experiments.compile:
+            self.network.compile()
         self.seen = self.release(self.mechanism)
         self.meter = Meter(config, self.x, self.ids)
 

@@ -68,10 +68,12 @@ def calibration(results, style: dict):
     titles = {"prior": "images drawn from the prior: the sampler's part", "real": "test images: sampler and network"}
     keys, tables = ["targets", "sampler", "calls", "mu"], []
     names = {"ancestral": "ancestral", "multistep_2": "2nd-order SDE", "ddrm": "DDRM", "heun_churn": "Heun, churn"}
+    table = table[table["sampler"].isin(names)]
+    order = list(table.groupby(["sampler", "calls"], sort=False).groups)
     for column, (targets, title) in enumerate(titles.items()):
-        rows = table[table["targets"] == targets]
-        groups = rows[rows["sampler"].isin(names)].groupby(["sampler", "calls"], sort=False)
-        for number_, ((sampler, count), part) in enumerate(groups):
+        groups = table[table["targets"] == targets].groupby(["sampler", "calls"], sort=False)
+        for (sampler, count), part in groups:
+            number_ = order.index((sampler, count))
             error = part[part["metric"] == "error"]
             spread = intervals(part[part["metric"] == "pairwise"], keys, error).assign(metric="pairwise / error")
             cover = intervals(part[part["metric"] == "coverage"], keys).assign(metric="coverage")
@@ -241,6 +243,30 @@ def gradients(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def precision(results, style: dict):
+    """Left: MSE in bfloat16 over that in float32; right: root mean square between the two outputs over the range."""
+    table = read(results, "precision")
+    figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.42))
+    base, rows = (table[(table["metric"] == "mse") & (table["precision"] == kind)] for kind in ("float32", "bfloat16"))
+    tables = []
+    for number_, (sampler, part) in enumerate(rows.groupby("sampler", sort=False)):
+        keys = ["sampler", "mu"]
+        ratio = intervals(part, keys, base[base["sampler"] == sampler]).assign(quantity="MSE, bfloat16 / float32")
+        apart = intervals(table[(table["metric"] == "rms") & (table["sampler"] == sampler)], keys)
+        apart[["value", "low", "high"]] /= DATA_RANGE
+        line(panels[0], ratio, "mu", sampler, number_)
+        line(panels[1], apart, "mu", sampler, number_)
+        tables += [ratio, apart.assign(quantity="RMS difference / range")]
+    panels[0].axhline(1, color="black", linewidth=0.7, linestyle=":")
+    panels[0].set_ylabel("MSE, bfloat16 / float32")
+    panels[1].set_ylabel("RMS difference / range")
+    panels[1].set_yscale("log")
+    for axes in panels:
+        log_axis(axes, table["mu"], "µ = C/σ")
+    legend(figure, panels[None], 4)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
 def peers(results, style: dict):
     """A row a metric, a column a mu: quality against time an image, a line a method; ours solid, peers dashed."""
     table = read(results, "peers", "benchmarks").assign(per_image=lambda t: 1000 * t["seconds"] / t["n"])
@@ -277,5 +303,6 @@ FIGURES = {
     "knowledge": knowledge,
     "rounds": rounds,
     "gradients": gradients,
+    "precision": precision,
     "peers": peers,
 }

@@ -258,7 +258,8 @@ def experiment(config: Config, layout: Layout, name: str, mu: str | None = None,
 
     if (mu is None) != (name in MEASUREMENTS):
         raise VpauditError(f"experiment {name}: {'--mu is missing' if mu is None else 'has no mu'}", "see --help")
-    bench = Bench(config, layout, float(mu or 1.0), device=device)
+    count = experiments.images_of(name, config.experiments.images)
+    bench = Bench(config, layout, float(mu or 1.0), count, device)
     write_table(layout.experiment(name, mu), experiments.run(name, bench))
 
 
