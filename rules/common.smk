@@ -73,10 +73,21 @@ def engine_figure_inputs(wildcards):
     """Tables of a figure that is no part of the default study."""
     if wildcards.figure == "peers":
         tables = [PATHS.results / "benchmarks/peers.parquet"]
+    elif wildcards.figure == "cost":
+        tables = [
+            PATHS.results / f"benchmarks/{what}.parquet"
+            for what in ("overhead", "network")
+        ]
+    elif wildcards.figure == "transition":
+        tables = [
+            PATHS.experiment("transition"),
+            *map(PATHS.table, ("metrics", "baselines")),
+        ]
     elif wildcards.figure in figures.theory.FIGURES:
         tables = [PATHS.table("theory"), PATHS.table("metrics"), PATHS.table("bounds")]
     else:
         tables = [PATHS.experiment(wildcards.figure)]
+        tables += [PATHS.experiment("distances")] * (wildcards.figure == "prediction")
     return tables + figure_code(wildcards.figure)
 
 

@@ -280,3 +280,26 @@ def test_torch_is_never_loaded_by_drawing(results, tmp_path):
 def test_names_of_experiments_figures_are_those_of_the_registry():
     """The layout knows them without matplotlib; the registry draws them."""
     assert set(ENGINE_FIGURES) == set(figures.ALL) - set(figures.FIGURES)
+
+
+def test_transition_is_predicted_where_other_images_behave_alike(tmp_path):
+    """A table that copies the study's own values predicts what is measured, in every metric and for both baselines."""
+    folder = write(tmp_path / "results")
+    study, rows = Study(folder), []
+    for metric in study.measured:
+        parts = {
+            "own": study.grid("unconditional", "ddim", metric),
+            "others": study.others("ddim", metric),
+            "unrelated": study.unrelated(metric).to_frame(0.0),
+        }
+        for kind, wide in parts.items():
+            long = wide.melt(ignore_index=False, var_name="mu", value_name="value").rename_axis("image").reset_index()
+            rows.append(long.assign(kind=kind, metric=metric))
+    (folder / "experiments").mkdir()
+    table = pd.concat([pd.concat(rows).assign(source=source) for source in ("reference", "prior")])
+    table.astype({"mu": float}).to_parquet(folder / "experiments" / "transition.parquet", index=False)
+    figures.render("transition", folder, tmp_path / "out")
+    drawn = pd.read_csv(tmp_path / "out" / "transition.csv")
+    found = drawn.pivot_table(index=["metric", "kind"], columns="source", values="value")
+    assert np.allclose(found["prior"], found["targets"])
+    assert found["targets"].gt(0).all()

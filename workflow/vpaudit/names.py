@@ -36,9 +36,9 @@ EXPERIMENTS = (
     "precision",
 )
 # Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
-MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "dpsgd")
+MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "transition", "distances", "dpsgd")
 # Figures that are no part of the default study, and lie in a folder of their own.
-ENGINE_FIGURES = (*EXPERIMENTS, "scale", "shift", "dpsgd", "peers", "information", "floors")
+ENGINE_FIGURES = (*EXPERIMENTS, "scale", "shift", "transition", "dpsgd", "peers", "cost", "information", "floors")
 
 LABELS = {
     "raw": "observation (no prior)",

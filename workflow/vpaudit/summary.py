@@ -178,7 +178,7 @@ def end_of_success(study: Study) -> list[Claim]:
             ),
         ):
             gap = sign * (other - grid)
-            value, low, high = stats.bootstrap(gap, lambda rows: crossing(study.mu, rows.mean(0)))
+            value, low, high = stats.bootstrap(gap, lambda rows: stats.crossing(study.mu, rows.mean(0)))
             if high <= study.mu[0]:  # the whole interval lies at the grid's edge: no number was measured
                 value = low = high = float("nan")
             course = course_of(study.mu, gap)
@@ -200,23 +200,8 @@ def end_of_success(study: Study) -> list[Claim]:
     return claims
 
 
-def crossing(mu: list[float], gap: np.ndarray) -> float:
-    """The mu at which gap (> 0: attack better than unrelated) last becomes positive, linear in log mu.
-
-    The grid's first value if the gap is positive throughout, NaN if it is not positive at the grid's end.
-    """
-    if gap[-1] <= 0:
-        return float("nan")
-    below = np.flatnonzero(gap <= 0)
-    if not len(below):
-        return float(mu[0])
-    i = below[-1]
-    share = -gap[i] / (gap[i + 1] - gap[i])
-    return float(np.exp(np.log(mu[i]) + share * (np.log(mu[i + 1]) - np.log(mu[i]))))
-
-
 def _crossing_text(mu: list[float], gap: np.ndarray) -> str:
-    value = crossing(mu, gap)
+    value = stats.crossing(mu, gap)
     if np.isnan(value):
         return "no mu of the grid is above the threshold"
     if value <= mu[0]:

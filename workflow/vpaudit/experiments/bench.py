@@ -69,15 +69,19 @@ class Bench:
         """As many images of the prior itself as there are targets, by a long ancestral chain."""
         return self.sample_prior(self.ids, LONG_CHAIN, order=1)
 
-    def sample_prior(self, ids, steps: int, order: int) -> torch.Tensor:
-        """(len(ids), C, H, W) unconditional images of the prior from its highest noise; keyed by id, steps and order.
+    def sample_prior(self, ids, steps: int, order: int, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """(len(ids), C, H, W) images of the prior from its highest noise; keyed by id, steps and order.
 
-        order 1 is the ancestral chain.
+        order 1 is the ancestral chain; labels None is unconditional.
         """
         prior, keys = self.network, [(self.config.seed, "image of the prior", steps, order, int(i)) for i in ids]
         noise, start = KeyedNoise(keys, prior.shape), torch.full((len(keys),), float(prior.sigma_max))
         levels = samplers.noise_levels(start, steps)
-        chain = samplers.multistep_steps(prior.denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
+
+        def denoise(x, sigma):
+            return prior.denoise(x, sigma, labels)
+
+        chain = samplers.multistep_steps(denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
         return samplers.last(chain).clamp(LOW, HIGH)
 
     def quality(self, images: torch.Tensor, **columns) -> pd.DataFrame:

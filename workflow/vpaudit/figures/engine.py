@@ -6,7 +6,7 @@ import pandas as pd
 
 from vpaudit import stats
 from vpaudit.figures import style as styles
-from vpaudit.figures.panels import intervals, legend, line, log_axis, read
+from vpaudit.figures.panels import PALETTE, intervals, legend, line, log_axis, read
 from vpaudit.names import METRICS
 from vpaudit.ranges import DATA_RANGE
 
@@ -296,6 +296,32 @@ def peers(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def cost(results, style: dict):
+    """Left: wall time of an attack over that of its network calls; right: calls a second, by kind of arithmetic."""
+    overhead, network = (read(results, name, "benchmarks") for name in ("overhead", "network"))
+    figure, (left, right) = plt.subplots(1, 2, figsize=styles.size(style, 0.42))
+    overhead = overhead.assign(value=overhead["ratio"])
+    for number_, ((attack, count), rows) in enumerate(overhead.groupby(["attack", "calls"], sort=False)):
+        line(
+            left,
+            rows.assign(low=rows["ratio_low"], high=rows["ratio_high"]),
+            "images",
+            f"{attack}, {count} calls",
+            number_,
+        )
+    left.axhline(1.05, color="black", linewidth=0.7, linestyle=":")
+    left.set_ylabel("attack / bare network calls, wall time")
+    log_axis(left, overhead["images"], "images")
+    left.legend(frameon=False)
+    names = [f"{p}{', compiled' if c else ''}" for p, c in zip(network["precision"], network["compiled"])]
+    errors = [network["ratio"] - network["low"], network["high"] - network["ratio"]]
+    right.barh(names, network["ratio"], xerr=errors, color=PALETTE[0], capsize=2)
+    right.set_xlabel("network calls a second / float32's")
+    speed = network.assign(quantity="calls a second over float32's", value=network["ratio"])
+    whole = overhead.assign(quantity="wall time / bare calls", low=overhead["ratio_low"], high=overhead["ratio_high"])
+    return figure, pd.concat([whole, speed], ignore_index=True)
+
+
 FIGURES = {
     "calls": calls,
     "calibration": calibration,
@@ -305,4 +331,5 @@ FIGURES = {
     "gradients": gradients,
     "precision": precision,
     "peers": peers,
+    "cost": cost,
 }
