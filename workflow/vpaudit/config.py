@@ -61,7 +61,7 @@ class Mechanism(Section):
 class Training(Section):
     """How a prior is trained (`snakemake train_prior`); nothing of it touches the shipped weights."""
 
-    images_seen: int = Field(1_260_000, gt=0, description="training examples with repetition")
+    images_seen: int = Field(1_900_000, gt=0, description="training examples with repetition")
     batch_size: int = Field(256, gt=0, description="images a step")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     optimizer: Literal["muon", "adamw"] = Field("muon", description="for the blocks' matrices; AdamW for the rest")
@@ -69,7 +69,7 @@ class Training(Section):
     ema_decay: float = Field(0.998, ge=0, lt=1, description="exponential moving average of the weights")
     label_dropout: float = Field(0.3, ge=0, le=1, description="share trained without label")
     sigma_range: tuple[float, float] = Field((0.02, 150.0), description="noise std on [-1, 1] that the prior covers")
-    log_normal_share: float = Field(0.7, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
+    log_normal_share: float = Field(0.55, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
     log_normal_std: float = Field(1.2, gt=0, description="their spread; the rest is uniform in log sigma")
     width: int = Field(256, gt=0, description="transformer width")
     layers: int = Field(8, gt=0, description="transformer blocks")
@@ -91,7 +91,7 @@ class FewStep(Section):
 
     calls: list[int] = Field([3, 4, 5, 6], description="network calls of each solver, >= 1")
     images: int = Field(256, ge=1, description="training images")
-    evaluations: int = Field(60, ge=0, description="tries in the search for noise levels, on 64 of them")
+    evaluations: int = Field(24, ge=0, description="tries in the search for noise levels, on 64 of them")
     sigma_range: tuple[float, float] = Field((0.15, 30.0), description="starting noises covered")
     levels: int = Field(12, ge=2, description="starting noises fitted, log-spaced")
 

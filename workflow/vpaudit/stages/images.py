@@ -193,6 +193,8 @@ def few_step(config: Config, prior: str, device: str = "cpu") -> None:
     settings, shipped = config.prior.few_step, data.load(config.data.name, "train")
     images = ranges.from_uint8(data.select(shipped, settings.images, config.seed).images)
     model = network.load(prior, device, config.prior.precision)
+    if config.experiments.compile:
+        model.compile()
 
     def noise(sigma):
         return KeyedNoise([(config.seed, "few step", i, sigma) for i in range(len(images))], images.shape[1:])()
