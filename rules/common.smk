@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from vpaudit import config as configuration, figures
+from vpaudit import config as configuration, figures, parts
 from vpaudit.config import stage_settings
 from vpaudit.errors import VpauditError
 from vpaudit.layout import Layout
@@ -15,6 +15,7 @@ except VpauditError as error:
     sys.exit(f"error: {error}")
 
 PATHS = Layout(STUDY)
+PARTS = parts.names(STUDY)
 configuration.save(STUDY, PATHS.config)
 PACKAGE = Path("workflow/vpaudit")
 
@@ -90,8 +91,8 @@ def figure_inputs(wildcards):
     arrays = [
         PATHS.targets,
         *(
-            f(mu)
-            for mu in STUDY.mu_names
+            f(part)
+            for part in [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
             for f in (PATHS.observation, PATHS.reconstruction)
         ),
     ]

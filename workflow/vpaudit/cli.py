@@ -139,14 +139,15 @@ def parser() -> argparse.ArgumentParser:
 
 def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
-    if name in ("privatize", "reconstruct", "evaluate", "experiment"):
-        once = name == "experiment"  # measurements of the prior have no mu
-        command.add_argument("--mu", required=not once, help="one value of the grid, > 0")
+    if name in ("privatize", "reconstruct", "evaluate"):
+        command.add_argument("--part", required=True, help="a value of the grid of mu, or a shard at it: 5_shard=0003")
+    if name == "experiment":
+        command.add_argument("--mu", help="one value of the grid, > 0; measurements of the prior have none")
     if name in ("figure", "experiment", "experiment-table"):
         command.add_argument("--name", required=True, help=f"name of the {name.split('-')[0]}")
     if name in IMAGE_STAGES:
         command.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    if name in ("reconstruct", "experiment"):
+    if name in ("reconstruct", "baseline", "evaluate", "experiment"):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     if name == "prior":
         command.add_argument(
@@ -163,7 +164,7 @@ def _run_stage(arguments) -> None:
     layout = Layout(config)
     extra = {
         key: getattr(arguments, key)
-        for key in ("mu", "device", "name", "until", "adopt")
+        for key in ("part", "mu", "device", "name", "until", "adopt")
         if getattr(arguments, key, None)
     }
     if arguments.stage in TABLE_STAGES:
