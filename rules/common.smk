@@ -2,6 +2,8 @@
 import sys
 from pathlib import Path
 
+import yaml
+
 from vpaudit import config as configuration, figures, parts
 from vpaudit.config import stage_settings
 from vpaudit.errors import VpauditError
@@ -38,18 +40,38 @@ def stage(name, options=""):
 IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
 
+# Cards, read without torch: data sets that are fetched from the hub, public priors.
+ON_HUB = [
+    name
+    for name, about in yaml.safe_load((PACKAGE / "data/cards.yaml").read_text()).items()
+    if "hub" in about
+]
+PUBLIC_PRIORS = list(yaml.safe_load((PACKAGE / "priors/cards.yaml").read_text()))
+# Cores of this machine, or of a cluster's jobs (which `set-threads` in a profile changes).
+CORES = workflow.cores or 4
+
+
+def fetched_data(wildcards):
+    """What `fetch_data` leaves, for a study whose images come from the hub."""
+    fetched = STUDY.data.name in ON_HUB and not STUDY.data.folder
+    return [f"resources/data/full/{STUDY.data.name}/fetched.json"] if fetched else []
+
+
 def training_images(wildcards):
     """Files of the full data set, for training; digits come with scikit-learn."""
-    return (
-        [f"resources/data/full/fashion_mnist/{name}-ubyte.gz" for name in IDX]
-        if STUDY.data.name == "fashion_mnist"
-        else []
-    )
+    if STUDY.data.folder or STUDY.data.name != "fashion_mnist":
+        return fetched_data(wildcards)
+    return [f"resources/data/full/fashion_mnist/{name}-ubyte.gz" for name in IDX]
 
 
 def prior_files():
     """Card and weights of the study's prior: any diffusers folder, without a card if it has none, or one to train."""
-    part = "unet" if (PATHS.prior / "unet/config.json").exists() else "transformer"
+    public = (
+        PATHS.prior.parent == Path("resources/priors")
+        and PATHS.prior.name in PUBLIC_PRIORS
+    )
+    unet = public or (PATHS.prior / "unet/config.json").exists()
+    part = "unet" if unet else "transformer"
     weights, card = (
         PATHS.prior / part / "diffusion_pytorch_model.safetensors",
         PATHS.prior / "card.json",

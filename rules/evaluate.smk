@@ -15,6 +15,8 @@ rule baseline:
     conda:
         "../environment.yml"
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=settings("evaluate"),
     shell:
@@ -42,7 +44,9 @@ rule evaluate:
         PATHS.timing("evaluate-{part}")
     conda:
         "../environment.yml"
-    threads: max(1, workflow.cores // max(2, len(PARTS)))
+    threads: max(1, CORES // max(2, len(PARTS)))
+    resources:
+        gpu=1,
     params:
         settings=settings("evaluate"),
     shell:

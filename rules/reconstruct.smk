@@ -32,7 +32,7 @@ rule reconstruct:
         PATHS.timing("reconstruct-{part}")
     conda:
         "../environment.yml"
-    threads: max(1, workflow.cores // max(2, len(PARTS)))
+    threads: max(1, CORES // max(2, len(PARTS)))
     resources:
         gpu=1,
     params:

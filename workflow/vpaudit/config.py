@@ -30,6 +30,10 @@ class Data(Section):
     size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
     grey: bool = Field(False, description="bring those to one channel")
     under: str = Field("", description="only what lies under this folder inside it, e.g. test")
+    train: str | None = Field(
+        None, description="folder or archive of training images, for the Gaussian prior of a study of a folder"
+    )
+    train_under: str = Field("", description="only what lies under this folder inside that")
     images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
 
 

@@ -33,17 +33,20 @@ def targets(config: Config, layout: Layout) -> None:
 
     if config.data.folder:
         settings = config.data
-        images = data.load_local(settings.folder, settings.size, settings.grey, settings.under)
+
+        def choose(total):
+            return data.chosen(total, config.dataset, "test", settings.images, config.seed)
+
+        selected = data.load_local(settings.folder, settings.size, settings.grey, settings.under, choose)
     else:
-        images = data.load(config.data.name, "test")
-    chosen = data.select(images, config.data.images, config.seed)
+        selected = data.draw(config.data.name, "test", config.data.images, config.seed)
     with io.atomic(layout.targets) as temporary:
         np.savez(
             temporary,
-            images=chosen.images,
-            labels=chosen.labels,
-            ids=chosen.ids,
-            class_names=np.array(list(chosen.class_names)),
+            images=selected.images,
+            labels=selected.labels,
+            ids=selected.ids,
+            class_names=np.array(list(selected.class_names)),
         )
 
 
@@ -216,14 +219,40 @@ def few_step(config: Config, prior: str, device: str = "cpu") -> None:
     fewstep.save(plans, prior, {**about, "rmse": {str(n): [round(e, 5) for e in row] for n, row in errors.items()}})
 
 
-def fit_gaussian(name: str, folder: str) -> None:
+def fit_gaussian(config: Config, folder: str) -> None:
     """training images -> the Gaussian prior's folder."""
-    from vpaudit import data
     from vpaudit.priors import gaussian
 
-    images = data.load(name, "train", full=True)
+    images = training_images(config)
     fitted = gaussian.fit(ranges.from_uint8(images.images))
-    fitted.save(folder, {"data": f"{name}, train split", "images": len(images.images), "shape": list(fitted.shape)})
+    about = {"data": f"{images.name}, train split", "images": len(images), "shape": list(fitted.shape)}
+    fitted.save(folder, about)
+
+
+def training_images(config: Config):
+    """Those of the study's card, or of `data.train` where it attacks a folder."""
+    from vpaudit import data
+
+    chosen = config.data
+    if not chosen.folder:
+        return data.load(chosen.name, "train", full=True)
+    if not chosen.train:
+        raise VpauditError(f"no training images to go with {chosen.folder}", "set data.train, or prior.gaussian")
+    return data.load_local(chosen.train, chosen.size, chosen.grey, chosen.train_under)
+
+
+def overlap(config: Config, layout: Layout) -> None:
+    """targets.npz, training images, the prior's card -> overlap.json."""
+    from vpaudit.data import ImageSet
+    from vpaudit.data import overlap as module
+
+    with _open(layout.targets) as file:
+        targets = ImageSet(config.dataset, "test", file["images"], file["labels"], file["ids"], ())
+    training = training_images(config) if config.data.train or not config.data.folder else None
+    card = layout.prior / "card.json"
+    found = module.examine(targets, training, io.read_json(card) if card.exists() else {})
+    io.write_json(layout.results / "overlap.json", found)
+    print(module.text(found), flush=True)
 
 
 def baseline(config: Config, layout: Layout, device: str = "auto") -> None:
