@@ -29,6 +29,7 @@ def download(repo, revision, patterns, folder: Path, kind: str = "model", pauses
     """Bring the files of a repository that match `patterns` into `folder`; what was fetched before is kept.
 
     Args:
+        patterns: of file names; of several in a tuple the first that the repository holds is fetched.
         revision: branch, tag or commit.
         kind: "model" or "dataset".
 
@@ -38,22 +39,31 @@ def download(repo, revision, patterns, folder: Path, kind: str = "model", pauses
     Raises:
         VpauditError: no access, no such repository, revision or file, no network, no space.
     """
+    groups = [pattern if isinstance(pattern, tuple) else (pattern,) for pattern in patterns]
     mirror = os.environ.get("VPAUDIT_MIRROR")
-    if mirror and _from_mirror(Path(mirror), patterns, folder):
+    if mirror and _from_mirror(Path(mirror), groups, folder):
         return "local"
 
     def fetch() -> str:
-        commit = revision
+        commit, wanted = revision, [pattern for group in groups for pattern in group]
         if not constants.HF_HUB_OFFLINE:
-            commit = HfApi().repo_info(repo, revision=revision, repo_type=kind).sha
+            about = HfApi().repo_info(repo, revision=revision, repo_type=kind)
+            commit, names = about.sha, [file.rfilename for file in about.siblings]
+            wanted = [_first(group, names, f"{repo} at {commit}") for group in groups]
         snapshot_download(
-            repo, revision=commit, repo_type=kind, allow_patterns=patterns, local_dir=folder, max_workers=workers
+            repo, revision=commit, repo_type=kind, allow_patterns=wanted, local_dir=folder, max_workers=workers
         )
-        if missing := [p for p in patterns if "*" in p and not matching(folder, p)]:
-            raise VpauditError(f"{repo} at {commit} holds no {missing[0]}", "mend the card's file names")
         return commit
 
     return _patiently(fetch, repo, revision, pauses)
+
+
+def _first(group: tuple[str, ...], names: list[str], where: str) -> str:
+    """The first pattern that has a file."""
+    found = [pattern for pattern in group if fnmatch.filter(names, pattern)]
+    if not found:
+        raise VpauditError(f"{where} holds no {' or '.join(group)}", "mend the card's file names")
+    return found[0]
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
@@ -62,13 +72,12 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in found if fnmatch.fnmatch(path.relative_to(folder).as_posix(), pattern))
 
 
-def _from_mirror(mirror: Path, patterns: list[str], folder: Path) -> bool:
-    """Copy from a folder of the user's own what lies there under the same paths; false if a pattern has no file."""
-    found = {pattern: matching(mirror, pattern) for pattern in patterns}
-    files = {path for paths in found.values() for path in paths}
-    if not files or any("*" in pattern and not paths for pattern, paths in found.items()):
+def _from_mirror(mirror: Path, groups: list[tuple[str, ...]], folder: Path) -> bool:
+    """Copy from a folder of the user's own what lies there under the same paths; false if something is missing."""
+    found = [next((paths for p in group if (paths := matching(mirror, p))), []) for group in groups]
+    if not all(found):
         return False
-    for path in sorted(files):
+    for path in sorted({path for paths in found for path in paths}):
         with io.atomic(folder / path.relative_to(mirror)) as temporary:
             shutil.copyfile(path, temporary)
     return True

@@ -5,11 +5,13 @@ held against the card and the lock, brought to unet/ and scheduler/ with safeten
 """
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vpaudit import hub, io
@@ -44,15 +46,15 @@ def fetch(name: str, folder: str | Path, about: dict | None = None, pauses=hub.P
     partial, lock = final.with_name(f".{name}.partial"), Path(folder) / "lock.yaml"
     snapshot, wanted = partial / "snapshot", [about["unet"]["config"], about["scheduler"]]
     commit = hub.download(
-        about["repo"], hub.pinned(lock, name, about), [*wanted, *about["unet"]["weights"]], snapshot, pauses=pauses
+        about["repo"],
+        hub.pinned(lock, name, about),
+        [*wanted, tuple(about["unet"]["weights"])],
+        snapshot,
+        pauses=pauses,
     )
     weights = next((snapshot / file for file in about["unet"]["weights"] if (snapshot / file).exists()), None)
     if weights is None or not all((snapshot / file).exists() for file in wanted):
-        held = ", ".join(str(path.relative_to(snapshot)) for path in hub.matching(snapshot, "[!.]*")) or "nothing"
-        raise VpauditError(
-            f"{about['repo']} lacks a file of its card ({', '.join([*wanted, *about['unet']['weights']])}); "
-            f"of these it holds {held}", "mend the card",
-        )  # fmt: skip
+        raise VpauditError(f"{snapshot} does not hold all files of {name}'s card", "delete it and fetch again, online")
     digest = io.sha256(weights)
     expected = about.get("sha256", {}).get(weights.name)
     if expected and digest != expected:
@@ -83,10 +85,14 @@ def _arrange(about: dict, snapshot: Path, weights: Path, made: Path) -> Path:
         (made / part).mkdir(parents=True)
     shutil.copy(snapshot / about["unet"]["config"], made / "unet" / "config.json")
     shutil.copy(snapshot / about["scheduler"], made / "scheduler" / "scheduler_config.json")
-    if weights.suffix == ".safetensors":
-        tensors = load_file(weights)
-    else:
-        tensors = torch.load(weights, weights_only=True, map_location="cpu")  # no code is run
+    try:
+        if weights.suffix == ".safetensors":
+            tensors = load_file(weights)
+        else:
+            tensors = torch.load(weights, weights_only=True, map_location="cpu")  # no code is run
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        what = f"{about['repo']}: {weights.name} cannot be read: {str(error).splitlines()[0]}"
+        raise VpauditError(what, f"delete {snapshot} and fetch again; or the file is not what its card says") from error
     with io.atomic(made / "unet" / WEIGHTS) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
     size = json.loads((made / "unet" / "config.json").read_text())["sample_size"]

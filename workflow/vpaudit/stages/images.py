@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 import vpaudit
-from vpaudit import attack, fewstep, io, knowledge, mechanism, parts, ranges
+from vpaudit import attack, fewstep, hardware, io, knowledge, mechanism, parts, ranges
 from vpaudit.config import Config, Knowledge
 from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
@@ -305,8 +305,10 @@ def _meters(config: Config, layout: Layout, images: slice, device: str):
 
 
 def chosen(device: str) -> str:
-    """ "auto" is a GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    """ "auto" is a GPU of this process's own where there are GPUs, else the CPU."""
+    if device != "auto":
+        return device
+    return f"cuda:{hardware.claim_gpu(torch.cuda.device_count())}" if torch.cuda.is_available() else "cpu"
 
 
 def experiment(config: Config, layout: Layout, name: str, mu: str | None = None, device: str = "auto") -> None:
