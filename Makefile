@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-.PHONY: replicate test smoke figures prior ship-prior restore lint lock clean-work
+.PHONY: replicate test test-slurm test-s3 test-real smoke figures prior ship-prior restore lint lock clean-work
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
@@ -24,6 +24,23 @@ smoke: $(STAMP)
 
 test: $(STAMP)
 	@$(RUN) python -m pytest $(PYTEST_ARGS)
+
+# The smoke study through profiles/slurm on a real SLURM of this machine: root, and Debian's slurmctld slurmd munge.
+test-slurm: $(STAMP)
+	@$(RUN) timeout -k 30 3600 python -m pytest tests/slurm $(PYTEST_ARGS)
+
+# A study pushed to an S3 server of this machine and pulled by a fresh clone; dvc-s3 and moto in .venv-s3.
+S3 := .venv-s3
+$(S3)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(S3)
+	$(S3)/bin/pip install --quiet "dvc==$$($(BIN)/python -c 'import dvc; print(dvc.__version__)')" 'dvc-s3>=3.2' 'moto[server]>=5'
+	@touch $@
+test-s3: $(STAMP) $(S3)/.installed
+	@$(RUN) python -m pytest tests/s3 $(PYTEST_ARGS)
+
+# The paper's study on real images of ../shared/data with the public priors' networks in full width (about an hour).
+test-real: $(STAMP)
+	@$(RUN) VPAUDIT_FULL_WIDTH=1 python -m pytest tests/workflow/test_real_images.py $(PYTEST_ARGS)
 
 # Figures again, from the tables that are there: make figures STYLE=<name or YAML file>
 figures: $(STAMP)

@@ -1,10 +1,14 @@
 # Visual privacy auditing: data -> privatize -> reconstruct -> evaluate -> consistency, bounds -> figures -> report.
 # The default study is config/config.yaml (the embedded one); `--configfile config/smoke.yaml` lays another over it.
+from vpaudit import parts
+
+
 configfile: "config/config.yaml"
 
 
 wildcard_constraints:
     mu=r"[0-9.e+-]+",
+    part=parts.PATTERN,
     figure=r"\w+",
     experiment=r"\w+",
 

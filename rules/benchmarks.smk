@@ -18,7 +18,7 @@ rule benchmark_table:
         what="peers|overhead|network",
     conda:
         "../environment.yml"
-    threads: workflow.cores
+    threads: CORES
     resources:
         gpu=1,
     shell:

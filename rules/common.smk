@@ -2,7 +2,9 @@
 import sys
 from pathlib import Path
 
-from vpaudit import config as configuration, figures
+import yaml
+
+from vpaudit import config as configuration, figures, parts
 from vpaudit.config import stage_settings
 from vpaudit.errors import VpauditError
 from vpaudit.layout import Layout
@@ -15,6 +17,7 @@ except VpauditError as error:
     sys.exit(f"error: {error}")
 
 PATHS = Layout(STUDY)
+PARTS = parts.names(STUDY)
 configuration.save(STUDY, PATHS.config)
 PACKAGE = Path("workflow/vpaudit")
 
@@ -37,18 +40,38 @@ def stage(name, options=""):
 IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
 
+# Cards, read without torch: data sets that are fetched from the hub, public priors.
+ON_HUB = [
+    name
+    for name, about in yaml.safe_load((PACKAGE / "data/cards.yaml").read_text()).items()
+    if "hub" in about
+]
+PUBLIC_PRIORS = list(yaml.safe_load((PACKAGE / "priors/cards.yaml").read_text()))
+# Cores of this machine, or of a cluster's jobs (which `set-threads` in a profile changes).
+CORES = workflow.cores or 4
+
+
+def fetched_data(wildcards):
+    """What `fetch_data` leaves, for a study whose images come from the hub."""
+    fetched = STUDY.data.name in ON_HUB and not STUDY.data.folder
+    return [f"resources/data/full/{STUDY.data.name}/fetched.json"] if fetched else []
+
+
 def training_images(wildcards):
     """Files of the full data set, for training; digits come with scikit-learn."""
-    return (
-        [f"resources/data/full/fashion_mnist/{name}-ubyte.gz" for name in IDX]
-        if STUDY.data.name == "fashion_mnist"
-        else []
-    )
+    if STUDY.data.folder or STUDY.data.name != "fashion_mnist":
+        return fetched_data(wildcards)
+    return [f"resources/data/full/fashion_mnist/{name}-ubyte.gz" for name in IDX]
 
 
 def prior_files():
     """Card and weights of the study's prior: any diffusers folder, without a card if it has none, or one to train."""
-    part = "unet" if (PATHS.prior / "unet/config.json").exists() else "transformer"
+    public = (
+        PATHS.prior.parent == Path("resources/priors")
+        and PATHS.prior.name in PUBLIC_PRIORS
+    )
+    unet = public or (PATHS.prior / "unet/config.json").exists()
+    part = "unet" if unet else "transformer"
     weights, card = (
         PATHS.prior / part / "diffusion_pytorch_model.safetensors",
         PATHS.prior / "card.json",
@@ -101,8 +124,8 @@ def figure_inputs(wildcards):
     arrays = [
         PATHS.targets,
         *(
-            f(mu)
-            for mu in STUDY.mu_names
+            f(part)
+            for part in [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
             for f in (PATHS.observation, PATHS.reconstruction)
         ),
     ]

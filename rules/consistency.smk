@@ -5,9 +5,9 @@ rule collect:
     input:
         PATHS.part("baselines", "unrelated"),
         [
-            PATHS.part(table, mu)
+            PATHS.part(table, part)
             for table in ("metrics", "baselines", "consistency")
-            for mu in STUDY.mu_names
+            for part in PARTS
         ],
         code("stages/tables.py"),
     output:

@@ -3,6 +3,7 @@
 
 rule targets:
     input:
+        fetched_data,
         code("data/read.py", "data/local.py", "data/cards.yaml", "stages/images.py"),
     output:
         PATHS.targets,
@@ -25,10 +26,43 @@ rule full_data:
         expand("resources/data/full/fashion_mnist/{name}-ubyte.gz", name=IDX),
     log:
         PATHS.log("full_data"),
+    localrule: True
     conda:
         "../environment.yml"
     shell:
         "python -m vpaudit --log {log} fetch fashion_mnist"
+
+
+# A data set of the hub: the licence is shown, then Parquet files are fetched (resumed, retried), verified and recorded.
+rule fetch_data:
+    output:
+        "resources/data/full/{set}/fetched.json",
+    log:
+        PATHS.log("fetch-{set}"),
+    wildcard_constraints:
+        set="|".join(ON_HUB),
+    localrule: True
+    conda:
+        "../environment.yml"
+    shell:
+        "python -m vpaudit --log {log} fetch {wildcards.set}"
+
+
+# Attacked images that a prior may have been trained on; not part of the default target: `snakemake overlap`.
+rule overlap:
+    input:
+        PATHS.targets,
+        training_images,
+        prior_files(),
+        code("data/overlap.py"),
+    output:
+        PATHS.results / "overlap.json",
+    log:
+        PATHS.log("overlap"),
+    conda:
+        "../environment.yml"
+    shell:
+        stage("overlap")
 
 
 rule stage_data:

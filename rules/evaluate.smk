@@ -1,4 +1,4 @@
-# in:  targets.npz, reconstructions      out: results/<study>/parts/{metrics,baselines,consistency}/mu=<mu>.parquet
+# in:  targets.npz, reconstructions      out: results/<study>/parts/{metrics,baselines,consistency}/mu=<part>.parquet
 
 
 rule baseline:
@@ -15,6 +15,8 @@ rule baseline:
     conda:
         "../environment.yml"
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=settings("evaluate"),
     shell:
@@ -24,7 +26,7 @@ rule baseline:
 rule evaluate:
     input:
         PATHS.targets,
-        PATHS.reconstruction("{mu}"),
+        PATHS.reconstruction("{part}"),
         code(
             "evaluate.py",
             "metrics.py",
@@ -33,27 +35,29 @@ rule evaluate:
             "stages/images.py",
         ),
     output:
-        PATHS.part("metrics", "{mu}"),
-        PATHS.part("baselines", "{mu}"),
-        PATHS.part("consistency", "{mu}"),
+        PATHS.part("metrics", "{part}"),
+        PATHS.part("baselines", "{part}"),
+        PATHS.part("consistency", "{part}"),
     log:
-        PATHS.log("evaluate-{mu}"),
+        PATHS.log("evaluate-{part}"),
     benchmark:
-        PATHS.timing("evaluate-{mu}")
+        PATHS.timing("evaluate-{part}")
     conda:
         "../environment.yml"
-    threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
+    threads: max(1, CORES // max(2, len(PARTS)))
+    resources:
+        gpu=1,
     params:
         settings=settings("evaluate"),
     shell:
-        stage("evaluate", "--mu {wildcards.mu} --threads {threads}")
+        stage("evaluate", "--part {wildcards.part} --threads {threads}")
 
 
 rule stage_evaluate:
     input:
         PATHS.part("baselines", "unrelated"),
         [
-            PATHS.part(table, mu)
+            PATHS.part(table, part)
             for table in ("metrics", "baselines", "consistency")
-            for mu in STUDY.mu_names
+            for part in PARTS
         ],

@@ -23,7 +23,7 @@ rule experiment:
         PATHS.timing("experiment-{experiment}-{mu}")
     conda:
         "../environment.yml"
-    threads: max(1, workflow.cores // 2)
+    threads: max(1, CORES // 2)
     resources:
         gpu=1,
     params:
@@ -59,7 +59,7 @@ rule measurement:
         measurement="|".join(MEASUREMENTS),
     conda:
         "../environment.yml"
-    threads: workflow.cores
+    threads: CORES
     resources:
         gpu=1,
     params:

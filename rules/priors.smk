@@ -22,7 +22,7 @@ rule train_prior:
         PATHS.log("prior"),
     conda:
         "../environment.yml"
-    threads: workflow.cores
+    threads: CORES
     params:
         settings=settings("prior"),
     shell:
@@ -40,12 +40,28 @@ rule few_step:
         PATHS.log("few_step"),
     conda:
         "../environment.yml"
-    threads: workflow.cores
+    threads: CORES
     params:
         settings=settings("few_step"),
     shell:
         f"python -m vpaudit --log {{log}} few-step --config {PATHS.config} --prior {PATHS.prior} "
         "--threads {threads}"
+
+
+# A public prior: its licence is shown, then it is fetched, verified, recorded and brought into our layout.
+rule fetch_prior:
+    output:
+        "resources/priors/{public}/card.json",
+        "resources/priors/{public}/unet/diffusion_pytorch_model.safetensors",
+    log:
+        PATHS.log("fetch-{public}"),
+    wildcard_constraints:
+        public="|".join(PUBLIC_PRIORS),
+    localrule: True
+    conda:
+        "../environment.yml"
+    shell:
+        "python -m vpaudit --log {log} fetch-prior {wildcards.public}"
 
 
 rule fit_gaussian:
@@ -60,4 +76,4 @@ rule fit_gaussian:
     conda:
         "../environment.yml"
     shell:
-        f"python -m vpaudit --log {{log}} fit-gaussian {STUDY.data.name} --out {PATHS.results / 'gaussian'}"
+        f"python -m vpaudit --log {{log}} fit-gaussian --config {PATHS.config} --out {PATHS.results / 'gaussian'}"

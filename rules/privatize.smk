@@ -1,25 +1,25 @@
-# in:  targets.npz      out: results/<study>/observations/mu=<mu>.npz (what DP-SGD lets out)
+# in:  targets.npz      out: results/<study>/observations/mu=<part>.npz (what DP-SGD lets out)
 
 
 rule privatize:
     input:
         PATHS.targets,
-        code("mechanism.py", "rng.py", "ranges.py", "stages/images.py"),
+        code("mechanism.py", "rng.py", "ranges.py", "parts.py", "stages/images.py"),
     output:
-        PATHS.observation("{mu}"),
+        PATHS.observation("{part}"),
     log:
-        PATHS.log("privatize-{mu}"),
+        PATHS.log("privatize-{part}"),
     benchmark:
-        PATHS.timing("privatize-{mu}")
+        PATHS.timing("privatize-{part}")
     conda:
         "../environment.yml"
     threads: 1
     params:
         settings=settings("privatize"),
     shell:
-        stage("privatize", "--mu {wildcards.mu} --threads {threads}")
+        stage("privatize", "--part {wildcards.part} --threads {threads}")
 
 
 rule stage_privatize:
     input:
-        [PATHS.observation(mu) for mu in STUDY.mu_names],
+        [PATHS.observation(part) for part in PARTS],

@@ -1,10 +1,10 @@
-# in:  observations/mu=<mu>.npz, priors      out: results/<study>/reconstructions/mu=<mu>.npz
+# in:  observations/mu=<part>.npz, priors      out: results/<study>/reconstructions/mu=<part>.npz
 # One job a mu, all attacks inside, because starting torch and diffusers costs seconds. Finished shards lie in work/.
 
 
 rule reconstruct:
     input:
-        PATHS.observation("{mu}"),
+        PATHS.observation("{part}"),
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         few_step_plan,
@@ -21,25 +21,26 @@ rule reconstruct:
             "priors/base.py",
             "priors/network.py",
             "priors/gaussian.py",
+            "priors/spectral.py",
             "priors/schedule.py",
         ),
     output:
-        PATHS.reconstruction("{mu}"),
+        PATHS.reconstruction("{part}"),
     log:
-        PATHS.log("reconstruct-{mu}"),
+        PATHS.log("reconstruct-{part}"),
     benchmark:
-        PATHS.timing("reconstruct-{mu}")
+        PATHS.timing("reconstruct-{part}")
     conda:
         "../environment.yml"
-    threads: max(1, workflow.cores // max(2, len(STUDY.mechanism.mu)))
+    threads: max(1, CORES // max(2, len(PARTS)))
     resources:
         gpu=1,
     params:
         settings=settings("reconstruct"),
     shell:
-        stage("reconstruct", "--mu {wildcards.mu} --threads {threads}")
+        stage("reconstruct", "--part {wildcards.part} --threads {threads}")
 
 
 rule stage_reconstruct:
     input:
-        [PATHS.reconstruction(mu) for mu in STUDY.mu_names],
+        [PATHS.reconstruction(part) for part in PARTS],

@@ -13,8 +13,11 @@ snakemake "$@" --quiet rules 9>&-
 config=$(python - "$@" <<'PY'
 import sys
 from vpaudit import config
-overlays = [sys.argv[i + 1] for i, a in enumerate(sys.argv[:-1]) if a == "--configfile"]
-print(config.load(overlays[-1] if overlays else "config/config.yaml").results / "config.yaml")
+overlays, after = [], False
+for argument in sys.argv[1:]:
+    after = argument == "--configfile" or (after and not argument.startswith("-"))
+    overlays += [argument] if after and argument != "--configfile" else []
+print(config.load(*overlays).results / "config.yaml")
 PY
 )
 if [ "$#" -eq 0 ] && [ -d .dvc ] && [ -d .git ]; then

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vpaudit import config, config_docs
+from vpaudit import config, config_docs, data
 from vpaudit.errors import VpauditError
 
 
@@ -15,9 +15,40 @@ def test_the_default_file_is_the_default(root):
     assert config.load(root / "config" / "config.yaml") == config.Config()
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "smoke.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "smoke.yaml", "cifar10.yaml", "dpsgd.yaml"])
 def test_shipped_configurations_are_valid(root, name):
     config.load(root / "config" / name)
+
+
+@pytest.mark.parametrize(
+    ("overlays", "study", "lpips"),
+    [
+        ((), "paper-cifar10", "lpips_vgg_64"),
+        (("celebahq",), "paper-celebahq", "lpips_vgg"),
+        (("imagenet",), "paper-imagenet", "lpips_vgg"),
+    ],
+)
+def test_the_papers_studies_lie_over_what_they_share(root, overlays, study, lpips):
+    """5,000 images, ten mu, one DDIM and sixteen draws each; noise within the public priors' range for every image."""
+    files = [root / "config/paper.yaml", *(root / f"config/paper/{name}.yaml" for name in overlays)]
+    found = config.load(*files)
+    about = data.card(found.data.name)
+    assert (found.study, found.lpips, found.data.images) == (study, lpips, 5000)
+    assert [a.draws for a in found.attacks if a.kind in ("ddim", "multistep")] == [1, 16]
+    assert len(found.mechanism.mu) == 10
+    assert found.prior.gaussian == f"results/{study}/gaussian"
+    channels, height, width = about["shape"]
+    brightest = (channels * height * width) ** 0.5  # |x| of an all-white image on [-1, 1]
+    assert brightest / found.mechanism.mu[0] <= 157.4
+    assert found.shard_size % found.prior.rows == 0
+    assert (found.jobs.images_per_job or 5000) % found.shard_size == 0
+
+
+def test_later_files_win_key_by_key(tmp_path):
+    (tmp_path / "a.yaml").write_text("data: {images: 7, size: 9}\nmechanism: {mu: [1, 2]}\n")
+    (tmp_path / "b.yaml").write_text("data: {images: 8}\nmechanism: {mu: [3]}\n")
+    found = config.load(tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert (found.data.images, found.data.size, found.mechanism.mu) == (8, 9, [3.0])
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,27 @@ def test_calls_hours_and_disk():
     assert found.calls == 122 * 100 * 2
     assert found.hours == pytest.approx(24_400 / 50 / 3600)
     assert found.job_hours == pytest.approx(found.hours / 2)
-    arrays = 1 + 2 * (1 + 2 + 1 + 4 + 1 + 1)
-    assert found.disk_gib == pytest.approx(arrays * 784 * 4 * 200 / 2**30)
+    observations, outputs, checkpoints = 1, 1 + 2 + 1 + 4 + 1 + 1, 1 + 2 + 1 + 4 + 1 + 1
+    arrays = (observations + outputs + checkpoints) * 784 * 4 * 200
+    assert found.disk_gib == pytest.approx((arrays + 784 * 100) / 2**30)  # and the targets, in bytes
+    pairs = (1 + 4) + 2 * (1 + 4) + (1 + 4) + (6 + 4 + 4) + (1 + 4) + (1 + 4)  # among draws, target, four others
+    assert found.comparisons == 100 * (2 * pairs + 4 + 1)  # and without a release: four others, the mean image
     assert "24,400" in plan.text(found, 1)
+
+
+def test_shards_are_jobs_of_their_own_and_stored_small():
+    whole = configuration.resolve(STUDY)
+    cut = configuration.resolve({**STUDY, "jobs": {"images_per_job": 30, "store": "uint8", "keep_checkpoints": False}})
+    a, b = (plan.plan(config, 50.0, (1, 28, 28)) for config in (whole, cut))
+    assert (a.network_jobs, b.network_jobs) == (2, 8)  # 30, 30, 30 and 10 images at two mu
+    assert b.job_hours == pytest.approx(0.3 * a.job_hours)
+    assert (a.calls, a.hours) == (b.calls, b.hours)
+    assert b.disk_gib == pytest.approx(784 * 100 * (1 + 2 * (4 + 10)) / 2**30)
 
 
 def test_more_devices_than_jobs_do_not_help():
     found = plan.plan(configuration.resolve(STUDY), 50.0, (1, 28, 28))
-    walls = [plan.text(found, n).splitlines()[4].split()[2] for n in (1, 2, 8)]
+    walls = [plan.text(found, n).split("wall clock")[1].split()[0] for n in (1, 2, 8)]
     assert float(walls[0]) == pytest.approx(2 * float(walls[1]), abs=0.011)
     assert walls[1] == walls[2]
 

@@ -1,19 +1,23 @@
 """Public priors through huggingface_hub from a server on loopback that speaks the hub's paths."""
 
 import hashlib
-import http.server
+import io
 import json
-import threading
+import pickle
+import shutil
+from pathlib import Path
 
 import diffusers
+import hub_server
 import pytest
 import torch
+import yaml
 from huggingface_hub import constants
 
 from vpaudit.errors import VpauditError
 from vpaudit.priors import fetch, network
 
-REPO, COMMIT = "tiny/prior", "0123456789abcdef0123456789abcdef01234567"
+REPO = "tiny/prior"
 
 
 @pytest.fixture(scope="module")
@@ -30,75 +34,10 @@ def pipeline(tmp_path_factory):
     return folder
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """/api/models/REPO/revision/REV and /REPO/resolve/REV/FILE, with ETag, commit, length and ranges."""
-
-    files, status, cuts, requests = {}, 200, 0, []
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self):
-        self._answer(body=False)
-
-    def do_GET(self):
-        self._answer(body=True)
-
-    def _answer(self, body):
-        type(self).requests.append((self.command, self.path, self.headers.get("Range")))
-        if self.status != 200:
-            codes = {403: {"X-Error-Code": "GatedRepo"}, 404: {"X-Error-Code": "RepoNotFound"}}
-            return self._send(self.status, b"{}", codes.get(self.status, {}), body)
-        if "/tree/" in self.path:
-            rows = [
-                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                for name, content in self.files.items()
-            ]
-            return self._send(200, json.dumps(rows).encode(), {"Content-Type": "application/json"}, body)
-        if self.path.startswith("/api/models/"):
-            info = {"id": REPO, "sha": COMMIT, "siblings": [{"rfilename": name} for name in self.files]}
-            return self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"}, body)
-        name = self.path.split("?")[0].split(f"/resolve/{COMMIT}/")[-1]
-        content = self.files[name]
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        headers["Accept-Ranges"] = "bytes"
-        start = self.headers.get("Range")
-        if start:
-            content = content[int(start.removeprefix("bytes=").split("-")[0]) :]
-        if body and name.endswith(".bin") and type(self).cuts > 0:
-            type(self).cuts -= 1
-            self.send_response(200)
-            for key, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
-            self.wfile.flush()
-            return self.connection.close()
-        return self._send(206 if start else 200, content, headers, body)
-
-    def _send(self, status, content, headers, body):
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def hub(pipeline, monkeypatch):
-    Hub.files = {path.name: path.read_bytes() for path in pipeline.iterdir()}
-    Hub.status, Hub.cuts, Hub.requests = 200, 0, []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.handle_error = lambda *args: None
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    yield Hub
-    server.shutdown()
+    with hub_server.serving({p.name: p.read_bytes() for p in pipeline.iterdir()}, REPO, monkeypatch) as server:
+        yield server
 
 
 def card(**changes):
@@ -119,7 +58,8 @@ def test_a_fetched_prior_is_the_one_that_was_served(hub, pipeline, tmp_path):
         assert torch.allclose(prior(x, t, None), original(x, t).sample, atol=1e-5)
     about = json.loads((folder / "card.json").read_text())
     assert about["source_sha256"] == hashlib.sha256(hub.files["diffusion_pytorch_model.bin"]).hexdigest()
-    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+    assert about["revision"] == hub_server.COMMIT
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lock.yaml", "tiny"]
     hub.requests.clear()
     fetch.fetch("tiny", tmp_path, card(), pauses=())
     assert not hub.requests  # kept
@@ -129,6 +69,7 @@ def test_a_cut_connection_is_taken_up_again(hub, tmp_path):
     hub.cuts = 1
     folder = fetch.fetch("tiny", tmp_path, card(), pauses=(0.0, 0.0))
     assert (folder / "unet" / fetch.WEIGHTS).exists()
+    assert [start for _, path, start in hub.requests if path.endswith(".bin") and start]  # from where it was cut
 
 
 @pytest.mark.parametrize(
@@ -144,6 +85,55 @@ def test_refusals_are_named_and_leave_nothing(hub, tmp_path, status, message):
 def test_a_wrong_hash_is_named_and_leaves_nothing(hub, tmp_path):
     with pytest.raises(VpauditError, match=r"sha256 .*, the card says 00"):
         fetch.fetch("tiny", tmp_path, card(sha256={"diffusion_pytorch_model.bin": "00"}), pauses=())
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_the_first_fetch_pins_revision_and_bytes(hub, tmp_path):
+    """The card says `main`; the lock then says which commit that was, and other bytes are refused."""
+    folder = fetch.fetch("tiny", tmp_path, card(), pauses=())
+    lock = yaml.safe_load((tmp_path / "lock.yaml").read_text())["tiny"]
+    weights = "diffusion_pytorch_model.bin"
+    digest = hashlib.sha256(hub.files[weights]).hexdigest()
+    assert lock == {"repo": REPO, "revision": hub_server.COMMIT, "files": {weights: digest}}
+    shutil.rmtree(folder)
+    hub.requests.clear()
+    fetch.fetch("tiny", tmp_path, card(), pauses=())
+    assert not [path for _, path, _ in hub.requests if path.endswith("/main")]  # the commit is asked for
+    shutil.rmtree(folder)
+    state = torch.load(io.BytesIO(hub.files[weights]), weights_only=True)
+    changed = io.BytesIO()
+    torch.save({name: tensor + 1 for name, tensor in state.items()}, changed)
+    hub.files[weights] = changed.getvalue()
+    with pytest.raises(VpauditError, match=rf"lock\.yaml recorded {digest}"):
+        fetch.fetch("tiny", tmp_path, card(), pauses=())
+    assert not folder.exists()
+
+
+def test_safetensors_are_preferred(hub, pipeline, tmp_path):
+    unet = diffusers.UNet2DModel.from_pretrained(pipeline, use_safetensors=False)
+    unet.save_pretrained(tmp_path / "safe", safe_serialization=True)
+    hub.files[fetch.WEIGHTS] = (tmp_path / "safe" / fetch.WEIGHTS).read_bytes()
+    folder = fetch.fetch("tiny", tmp_path / "out", card(), pauses=())
+    about = json.loads((folder / "card.json").read_text())
+    assert about["source_sha256"] == hashlib.sha256(hub.files[fetch.WEIGHTS]).hexdigest()
+
+
+def test_pickled_weights_run_no_code(hub, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "harmed",))
+
+    hub.files["diffusion_pytorch_model.bin"] = pickle.dumps(Harm())
+    with pytest.raises(VpauditError, match="cannot be read"):
+        fetch.fetch("tiny", tmp_path / "out", card(), pauses=())
+    assert not (tmp_path / "harmed").exists()
+    assert not (tmp_path / "out" / "tiny").exists()
+
+
+def test_a_repository_without_the_cards_files(hub, tmp_path):
+    del hub.files["scheduler_config.json"]
+    with pytest.raises(VpauditError, match="holds no scheduler_config.json"):
+        fetch.fetch("tiny", tmp_path, card(), pauses=())
     assert not (tmp_path / "tiny").exists()
 
 

@@ -48,6 +48,8 @@ def reconstruct(
     samplers.check_range(s, prior)
     check_scale(x, s)
     labels = class_labels(observation, conditioning, prior.num_classes, seed)
+    device = getattr(prior, "device", x.device)  # the chain runs where the prior does
+    x, s, labels = x.to(device), s.to(device), labels if labels is None else labels.to(device)
 
     def denoise(state, sigma):
         return prior.denoise(state, sigma, labels)

@@ -15,7 +15,7 @@ import traceback
 from vpaudit import __version__, cli_theory
 from vpaudit.errors import VpauditError
 
-IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior", "experiment")
+IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior", "experiment", "overlap")
 TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report", "experiment-table", "theory")
 STAGE_HELP = {
     "targets": "choose the attacked images",
@@ -25,6 +25,7 @@ STAGE_HELP = {
     "baseline": "compare unrelated test images",
     "evaluate": "measure reconstructions, at one mu",
     "experiment": "run one experiment on the attack engine, at one mu",
+    "overlap": "look for targets among training images",
     "bounds": "compute the bounds over the grid of mu",
     "collect": "join the tables of all mu",
     "summary": "claims, verdicts, versions, wall time",
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_run_stage, stage=name)
     cli_theory.add_commands(commands)
     plan = commands.add_parser("plan", help="jobs, network calls, hours and disk of a study, before anything runs")
-    plan.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
+    plan.add_argument("configfile", nargs="*", help="YAML overlays over the defaults (default: the embedded study)")
     plan.add_argument("--calls-per-second", type=float, default=600.0, help="network calls, > 0 (default: %(default)g)")
     plan.add_argument("--devices", type=int, default=1, help="that work at once, >= 1 (default: %(default)s)")
     plan.add_argument("--shape", type=int, nargs=3, metavar=("C", "H", "W"), help="of images (default: the card's)")
@@ -93,10 +94,10 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--tolerance", type=float, default=1e-4, help="of values, >= 0 (default: %(default)g)")
     compare.set_defaults(run=_compare)
     doctor = commands.add_parser("doctor", help="is everything here that an audit needs? exit 2 if not")
-    doctor.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
+    doctor.add_argument("configfile", nargs="*", help="YAML overlays over the defaults (default: the embedded study)")
     doctor.set_defaults(run=_doctor)
     show = commands.add_parser("show-config", help="print the resolved configuration of a study")
-    show.add_argument("configfile", nargs="?", help="YAML overlay over the defaults (default: the embedded study)")
+    show.add_argument("configfile", nargs="*", help="YAML overlays over the defaults (default: the embedded study)")
     show.set_defaults(run=_show_config)
     docs = commands.add_parser("config-docs", help="write config/README.md, the schema and the default config")
     docs.add_argument("--check", action="store_true", help="write nothing; exit 2 when a file is out of date")
@@ -111,7 +112,8 @@ def parser() -> argparse.ArgumentParser:
     public.add_argument("--out", default="resources/priors", help="folder (default: %(default)s)")
     public.set_defaults(run=_fetch_prior)
     gauss = commands.add_parser("fit-gaussian", help="fit the Gaussian prior to a data set's training images")
-    gauss.add_argument("name", help="data set card, e.g. fashion_mnist")
+    gauss.add_argument("name", nargs="?", help="data set card, e.g. fashion_mnist")
+    gauss.add_argument("--config", help="study whose training images, instead of a card's")
     gauss.add_argument("--out", required=True, help="folder to write")
     gauss.set_defaults(run=_fit_gaussian)
     few = commands.add_parser("few-step", help="fit solvers of few calls to a prior, into its folder")
@@ -139,14 +141,15 @@ def parser() -> argparse.ArgumentParser:
 
 def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
-    if name in ("privatize", "reconstruct", "evaluate", "experiment"):
-        once = name == "experiment"  # measurements of the prior have no mu
-        command.add_argument("--mu", required=not once, help="one value of the grid, > 0")
+    if name in ("privatize", "reconstruct", "evaluate"):
+        command.add_argument("--part", required=True, help="a value of the grid of mu, or a shard at it: 5_shard=0003")
+    if name == "experiment":
+        command.add_argument("--mu", help="one value of the grid, > 0; measurements of the prior have none")
     if name in ("figure", "experiment", "experiment-table"):
         command.add_argument("--name", required=True, help=f"name of the {name.split('-')[0]}")
     if name in IMAGE_STAGES:
         command.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    if name in ("reconstruct", "experiment"):
+    if name in ("reconstruct", "baseline", "evaluate", "experiment"):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     if name == "prior":
         command.add_argument(
@@ -163,7 +166,7 @@ def _run_stage(arguments) -> None:
     layout = Layout(config)
     extra = {
         key: getattr(arguments, key)
-        for key in ("mu", "device", "name", "until", "adopt")
+        for key in ("part", "mu", "device", "name", "until", "adopt")
         if getattr(arguments, key, None)
     }
     if arguments.stage in TABLE_STAGES:
@@ -180,10 +183,13 @@ def _plan(arguments) -> None:
     from vpaudit import config as configuration
     from vpaudit import data, plan
 
-    study = configuration.load(arguments.configfile) if arguments.configfile else configuration.Config()
+    study = configuration.load(*arguments.configfile)
     if arguments.devices < 1:
         raise VpauditError(f"--devices {arguments.devices} must be >= 1", "give the number of GPUs, or 1")
-    shape = arguments.shape or data.card(study.data.name)["shape"]
+    own = study.data.folder and [1 if study.data.grey else 3, study.data.size or 0, study.data.size or 0]
+    shape = arguments.shape or own or data.card(study.data.name)["shape"]
+    if not shape[1]:
+        raise VpauditError(f"the size of the images in {study.data.folder} is not known", "set data.size, or --shape")
     print(plan.text(plan.plan(study, arguments.calls_per_second, tuple(shape)), arguments.devices))
 
 
@@ -200,7 +206,7 @@ def _doctor(arguments) -> None:
     from vpaudit import config as configuration
     from vpaudit import doctor
 
-    study = configuration.load(arguments.configfile) if arguments.configfile else configuration.Config()
+    study = configuration.load(*arguments.configfile)
     checks = doctor.examine(study)
     print(doctor.report(checks))
     bad = [check.name for check in checks if check.state == "error"]
@@ -211,7 +217,7 @@ def _doctor(arguments) -> None:
 def _show_config(arguments) -> None:
     from vpaudit import config as configuration
 
-    study = configuration.load(arguments.configfile) if arguments.configfile else configuration.Config()
+    study = configuration.load(*arguments.configfile)
     print(configuration.dump(study), end="")
 
 
@@ -234,11 +240,22 @@ def _engine_docs(arguments) -> None:
 
 
 def _fetch(arguments) -> None:
-    from vpaudit.data import fetch
+    from pathlib import Path
+
+    from vpaudit import data
 
     if arguments.mirror:
         os.environ["VPAUDIT_MIRROR"] = arguments.mirror
-    print(fetch.fetch(arguments.name, arguments.out))
+    about = data.card(arguments.name)
+    print(f"{about['title']}\nlicence: {about['licence']}\nit is used here and never redistributed", flush=True)
+    if "hub" in about:
+        from vpaudit.data import hub
+
+        print(hub.fetch(arguments.name, about, Path(arguments.out), Path(arguments.out).parent / "lock.yaml"))
+    else:
+        from vpaudit.data import fetch
+
+        print(fetch.fetch(arguments.name, arguments.out))
 
 
 def _fetch_prior(arguments) -> None:
@@ -250,9 +267,14 @@ def _fetch_prior(arguments) -> None:
 
 
 def _fit_gaussian(arguments) -> None:
+    from vpaudit import config as configuration
     from vpaudit.stages import images
 
-    images.fit_gaussian(arguments.name, arguments.out)
+    if bool(arguments.name) == bool(arguments.config):
+        raise VpauditError("give a data set or --config, one of them", "e.g. vpaudit fit-gaussian fashion_mnist")
+    named = {"data": {"name": arguments.name}}
+    study = configuration.load(arguments.config) if arguments.config else configuration.resolve(named)
+    images.fit_gaussian(study, arguments.out)
 
 
 def _few_step(arguments) -> None:

@@ -30,6 +30,10 @@ class Data(Section):
     size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
     grey: bool = Field(False, description="bring those to one channel")
     under: str = Field("", description="only what lies under this folder inside it, e.g. test")
+    train: str | None = Field(
+        None, description="folder or archive of training images, for the Gaussian prior of a study of a folder"
+    )
+    train_under: str = Field("", description="only what lies under this folder inside that")
     images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
 
 
@@ -107,6 +111,7 @@ class Prior(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the network in the attack; auto: bfloat16 where the processor computes in it"
     )
+    rows: int = Field(64, ge=1, description="images in every network call, filled up to it; bounds memory")
     training: Training = Training()
     few_step: FewStep = FewStep()
 
@@ -187,8 +192,9 @@ class Attack(Section):
 class Evaluate(Section):
     """What is measured, image by image."""
 
-    metrics: list[Literal["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"]] = Field(
-        ["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"], description="unreduced metrics"
+    metrics: list[Literal["mse", "psnr", "ssim", "ncc", "lpips_vgg_64", "lpips_vgg"]] = Field(
+        ["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"],
+        description="unreduced metrics; lpips_vgg from 64 pixels on, lpips_vgg_64 (enlarged) below",
     )
     unrelated: int = Field(4, ge=1, description="other test images each image is compared with, for the baselines")
 
@@ -235,6 +241,20 @@ class Figures(Section):
     style: str = Field("default", description="name in vpaudit.figures.style, or a YAML file")
 
 
+class Jobs(Section):
+    """How the work is cut into jobs and kept; but for `store`, nothing that is computed depends on it."""
+
+    images_per_job: int | None = Field(
+        None, ge=1, description="images of a privatize, reconstruct or evaluate job, at one mu; null: all in one"
+    )
+    store: Literal["float32", "uint8"] = Field(
+        "float32", description="reconstructions on disk; uint8 rounds to 1/255 of the range (MSE 5e-6) at a quarter"
+    )
+    keep_checkpoints: bool = Field(
+        True, description="after a job, in work/: another attack then computes only itself; false halves the disk"
+    )
+
+
 class Config(Section):
     """A whole study."""
 
@@ -263,6 +283,7 @@ class Config(Section):
     bounds: Bounds = Bounds()
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
+    jobs: Jobs = Jobs()
     shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
 
     @model_validator(mode="after")
@@ -281,6 +302,11 @@ class Config(Section):
     def mu_names(self) -> list[str]:
         """The mu grid as it stands in file names."""
         return [f"{mu:g}" for mu in self.mechanism.mu]
+
+    @property
+    def lpips(self) -> str | None:
+        """The LPIPS variant that the study measures, if any."""
+        return next((name for name in self.evaluate.metrics if name.startswith("lpips")), None)
 
     @property
     def dataset(self) -> str:
@@ -303,8 +329,22 @@ def resolve(overlay: dict, source: str = "config") -> Config:
         ) from None
 
 
-def load(path: str | Path) -> Config:
-    """Read and check a YAML file."""
+def load(*paths: str | Path) -> Config:
+    """Read and check YAML files, each laid over those before, as `snakemake --configfile A B` does."""
+    content: dict = {}
+    for path in paths:
+        content = _laid_over(content, _read(path))
+    return resolve(content, " + ".join(map(str, paths)) or "the default")
+
+
+def _laid_over(below: dict, above: dict) -> dict:
+    """Dictionaries are merged, everything else is replaced."""
+    both = {k: _laid_over(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v
+            for k, v in above.items()}  # fmt: skip
+    return {**below, **both}
+
+
+def _read(path: str | Path) -> dict:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
@@ -313,7 +353,7 @@ def load(path: str | Path) -> Config:
         raise VpauditError(f"{path} is not valid YAML: {error}", "mend the line named above") from error
     if not isinstance(content, dict):
         raise VpauditError(f"{path} must hold keys and values, not {type(content).__name__}", "see config/config.yaml")
-    return resolve(content, str(path))
+    return content
 
 
 def dump(config: Config) -> str:
@@ -367,7 +407,7 @@ def stage_settings(config: Config, stage: str) -> dict:
         "prior": {"data": c["data"]["name"], "training": c["prior"]["training"]},
         "few_step": {"data": c["data"]["name"], "few_step": c["prior"]["few_step"]},
         "privatize": {"seed": c["seed"], "mechanism": mechanism},
-        "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"]},
+        "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"], "store": c["jobs"]["store"]},
         "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},
         "bounds": {"bounds": c["bounds"], "mechanism": c["mechanism"]},
         "summary": {"mu": c["mechanism"]["mu"], "study": c["study"]},

@@ -13,55 +13,74 @@ CONSISTENCY = {"dataset": str, "image": int, "prior": str, "attack": str, "mu": 
 CONSISTENCY |= {"agreement": float, "achieved": float}
 
 
+# Pixels whose LPIPS features (33 MB for each image of 256 x 256, VGG) are held at once: 128 images up to 64 x 64, 8 of
+# 256 x 256. All draws of an attack are held beside the targets, so 16 draws of 8 such images take 5 GB.
+PIXELS_AT_ONCE = 128 * 64 * 64
+
+
+def at_once(sides) -> int:
+    """How many images of (H, W) are measured together; results do not depend on it."""
+    height, width = (max(64, side) for side in sides)
+    return max(1, PIXELS_AT_ONCE // (height * width))
+
+
+def backbone(config: Config, shape, device: str = "cpu") -> "metrics.Lpips | None":
+    """The study's LPIPS for images of shape (..., H, W); None if it measures none, or (said) has no weights for it."""
+    if config.lpips is None:
+        return None
+    if config.lpips != metrics.lpips_name(shape):
+        raise VpauditError(
+            f"{config.lpips} is not what LPIPS measures on images of shape {tuple(shape[1:])}",
+            f"name {metrics.lpips_name(shape)} in evaluate.metrics",
+        )
+    try:
+        return metrics.Lpips(device=device)
+    except metrics.BackboneMissing as error:
+        print(f"{config.lpips} left out: {error}", flush=True)
+        return None
+
+
 class Meter:
     """The study's metrics on its targets, whose LPIPS features are made once.
 
     Args:
         x: targets, float32 (N, C, H, W) in [-1, 1].
         ids: int64 (N,).
+        others: for each comparison with unrelated images (N, C, H, W), the other one of each target; None draws
+            them from x.
+        lpips: what `backbone` gave; None builds it.
+        device: where metrics are computed.
     """
 
-    def __init__(self, config: Config, x: torch.Tensor, ids: torch.Tensor):
-        self.x, self.ids, self.dataset = x, ids, config.dataset
+    def __init__(self, config: Config, x, ids, others=None, lpips=None, device: str = "cpu"):
+        self.x, self.ids, self.dataset, self.device = x.to(device), ids, config.dataset, device
         self.names = [name for name in config.evaluate.metrics if name in metrics.FUNCTIONS]
-        self.others = [other_targets(len(x), config.seed, k) for k in range(config.evaluate.unrelated)]
-        self.lpips_name = next((name for name in config.evaluate.metrics if name not in metrics.FUNCTIONS), None)
-        self.lpips = self._backbone()
+        self.lpips_name, self.lpips = config.lpips, lpips or backbone(config, x.shape, device)
         self.features_of_x = self.features(x)
-
-    def _backbone(self) -> "metrics.Lpips | None":
-        if self.lpips_name is None:
-            return None
-        if self.lpips_name != metrics.lpips_name(self.x.shape):
-            raise VpauditError(
-                f"{self.lpips_name} is not what LPIPS measures on images of shape {tuple(self.x.shape[1:])}",
-                f"name {metrics.lpips_name(self.x.shape)} in evaluate.metrics",
-            )
-        try:
-            return metrics.Lpips()
-        except metrics.BackboneMissing as error:
-            print(f"{self.lpips_name} left out: {error}", flush=True)
-            return None
+        if others is None:
+            orders = [other_targets(len(x), config.seed, k) for k in range(config.evaluate.unrelated)]
+            others = [x[order] for order in orders]
+        self.others = [(other.to(device), self.features(other)) for other in others]
 
     def features(self, images: torch.Tensor):
         """LPIPS features, or None without LPIPS."""
         return self.lpips.features(images) if self.lpips else None
 
     def compare(self, a, b, a_features, b_features) -> dict[str, torch.Tensor]:
-        """{metric: (N,)} between two batches of images and their features."""
-        values = metrics.compute(self.names, a, b)
+        """{metric: (N,)} on the CPU between two batches of images and their features."""
+        values = metrics.compute(self.names, a.to(self.device), b.to(self.device))
+        values = {name: value.cpu() for name, value in values.items()}
         if self.lpips:
             values[self.lpips_name] = self.lpips.distance(a_features, b_features)
         return values
 
-    def against_targets(self, images, features, order=slice(None)) -> dict[str, torch.Tensor]:
-        """{metric: (N,)} between images and the targets, in another order if one is given."""
-        picked = None if self.features_of_x is None else [layer[order] for layer in self.features_of_x]
-        return self.compare(images, self.x[order], features, picked)
+    def against_targets(self, images, features) -> dict[str, torch.Tensor]:
+        """{metric: (N,)} between images and the targets."""
+        return self.compare(images, self.x, features, self.features_of_x)
 
     def against_others(self, images, features) -> dict[str, torch.Tensor]:
         """{metric: (N,)} between each image and targets other than its own, mean over those."""
-        found = [self.against_targets(images, features, order) for order in self.others]
+        found = [self.compare(images, x, features, own) for x, own in self.others]
         return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
 
     def rows(self, values: dict[str, torch.Tensor], **columns) -> pd.DataFrame:
@@ -72,7 +91,7 @@ class Meter:
 
 def without_release(meter: Meter, mean: torch.Tensor) -> pd.DataFrame:
     """Baselines: test images against other test images, and the mean training image (C, H, W) against each."""
-    images = mean.expand_as(meter.x)
+    images = mean.to(meter.device).expand_as(meter.x)
     found = {
         "test_vs_test": meter.against_others(meter.x, meter.features_of_x),
         "mean_image": meter.against_targets(images, meter.features(images)),

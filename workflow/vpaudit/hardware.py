@@ -1,8 +1,14 @@
 """What this machine is; without torch."""
 
+import contextlib
+import fcntl
 import os
 import platform
+import tempfile
+import time
 from pathlib import Path
+
+_claimed: dict[str, tuple[int, object]] = {}  # of this process, by folder; the open file holds the lock
 
 
 def cpu_has_bfloat16() -> bool:
@@ -12,6 +18,37 @@ def cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def claim_gpu(count: int, folder: str | Path | None = None, pause: float = 2.0) -> int:
+    """The number, below `count`, of a GPU that no other process of this machine has claimed; kept until this one ends.
+
+    A lock on a file a GPU: freed by the system when its process ends, also by kill -9. If all are taken, wait.
+
+    Args:
+        count: of the GPUs that are visible here, >= 1.
+        folder: where the lock files lie (default: the system's folder for temporary files).
+        pause: seconds between tries.
+    """
+    folder = Path(folder or tempfile.gettempdir())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if str(folder) in _claimed or count == 1:
+        return _claimed.get(str(folder), (0, None))[0]
+    said = False
+    while True:
+        for number in range(count):
+            name = visible[number] if len(visible) == count else str(number)
+            path = folder / f"vpaudit-gpu-{name.strip().replace('/', '-')}.lock"
+            file = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _claimed[str(folder)] = (number, file)
+                return number
+            os.close(file)
+        if not said:
+            print(f"all {count} GPUs are in use by other jobs of vpaudit; waiting for one", flush=True)
+            said = True
+        time.sleep(pause)
 
 
 def describe() -> dict:

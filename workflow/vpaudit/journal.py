@@ -6,6 +6,7 @@ one can never be picked up, and adding a draw or an attack computes only what is
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,3 +44,7 @@ class Journal:
         with io.atomic(path) as temporary:
             np.savez(temporary, shard=shard)
         return shard
+
+    def drop(self) -> None:
+        """Delete every shard: the job is done and nobody will add to it."""
+        shutil.rmtree(self.folder, ignore_errors=True)

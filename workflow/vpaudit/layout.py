@@ -7,7 +7,10 @@ from vpaudit.names import ENGINE_FIGURES
 
 
 class Layout:
-    """Paths of a study, relative to the repository's root. `mu` is a name of the grid, such as "5" or "0.5"."""
+    """Paths of a study, relative to the repository's root.
+
+    `part` is a value of the grid of mu, such as "5" or "0.5", or a shard at one (`parts`).
+    """
 
     def __init__(self, config: Config):
         self.results = config.results
@@ -29,15 +32,15 @@ class Layout:
     def targets(self) -> Path:
         return self.results / "targets.npz"
 
-    def observation(self, mu: str) -> Path:
-        return self.results / "observations" / f"mu={mu}.npz"
+    def observation(self, part: str) -> Path:
+        return self.results / "observations" / f"mu={part}.npz"
 
-    def reconstruction(self, mu: str) -> Path:
-        return self.results / "reconstructions" / f"mu={mu}.npz"
+    def reconstruction(self, part: str) -> Path:
+        return self.results / "reconstructions" / f"mu={part}.npz"
 
-    def part(self, table: str, mu: str) -> Path:
-        """A table's rows for one mu (or, for baselines, mu="unrelated")."""
-        return self.results / "parts" / table / f"mu={mu}.parquet"
+    def part(self, table: str, part: str) -> Path:
+        """A table's rows for one part (or, for baselines, "unrelated")."""
+        return self.results / "parts" / table / f"mu={part}.parquet"
 
     def table(self, name: str) -> Path:
         return self.results / f"{name}.parquet"

@@ -38,9 +38,11 @@ class _NumpyOnly(pickle.Unpickler):
         raise VpauditError(f"refused to unpickle {module}.{name}", "the weight file holds more than numpy arrays")
 
 
-def read_pickle(path: str | Path) -> dict:
-    """A pickled dict of numpy arrays; anything else inside is refused."""
-    with open(path, "rb") as file:
+def read_pickle(source) -> dict:
+    """A pickled dict of numpy arrays, from a path or an open file; anything else inside is refused."""
+    if hasattr(source, "read"):
+        return _NumpyOnly(source, encoding="latin1").load()
+    with open(source, "rb") as file:
         return _NumpyOnly(file).load()
 
 

@@ -21,7 +21,8 @@ METRICS = {
     "lpips_vgg_64": Metric("LPIPS-VGG", False, 0.0),  # images enlarged to 64 pixels first
     "lpips_vgg": Metric("LPIPS-VGG", False, 0.0),
 }
-MAIN_METRICS = ("mse", "ssim", "lpips_vgg_64")  # those in which the paper's claims are checked
+LPIPS = ("lpips_vgg_64", "lpips_vgg")  # a study has one of them
+MAIN_METRICS = ("mse", "ssim", *LPIPS)  # those in which the paper's claims are checked
 
 # Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
 EXPERIMENTS = (

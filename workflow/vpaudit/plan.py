@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from vpaudit import parts
 from vpaudit.config import Attack, Config
 from vpaudit.errors import VpauditError
 
 NETWORK_FREE = ("raw", "wiener")
 FLOAT_BYTES = 4
+FIXED_JOBS = 11  # targets, baseline, bounds, collect, summary, report, all, and four figures
 
 
 @dataclass(frozen=True)
@@ -14,14 +16,17 @@ class Plan:
     """Totals of a study.
 
     Attributes:
-        jobs: of the graph's stages that grow with mu, and those that do not; calls: network calls on one image;
-        hours: of one device at the given speed, network calls alone; job_hours: of one reconstruct job;
-        disk_gib: observations, reconstructions and their checkpoints, before compression.
+        jobs: of the graph; network_jobs: those of them that reconstruct; calls: network calls on one image;
+        hours: of one device at the given speed, network calls alone; job_hours: of the longest reconstruct job;
+        comparisons: of two images, each by every metric;
+        disk_gib: targets, observations, reconstructions and, where they are kept, their checkpoints.
     """
 
     images: int
     mus: int
     jobs: int
+    network_jobs: int
+    comparisons: int
     calls: int
     hours: float
     job_hours: float
@@ -48,24 +53,37 @@ def plan(config: Config, calls_per_second: float, shape: tuple[int, int, int]) -
     """
     if not calls_per_second > 0:
         raise VpauditError(f"calls per second {calls_per_second:g} must be > 0", "measure it: snakemake benchmarks")
-    images, mus = config.data.images, len(config.mechanism.mu)
+    images, mus, names = config.data.images, len(config.mechanism.mu), parts.names(config)
     per_image = sum(calls_of(attack) for attack in config.attacks)
-    arrays = 1 + 2 * sum(attack.draws * len(attack.conditioning) for attack in config.attacks)  # and checkpoints
-    pixels = shape[0] * shape[1] * shape[2]
-    calls = per_image * images * mus
+    kept = sum(attack.draws * len(attack.conditioning) for attack in config.attacks)
+    kept *= 2 if config.jobs.keep_checkpoints else 1  # checkpoints are as large as what they lead to
+    stored = 1 if config.jobs.store == "uint8" else FLOAT_BYTES
+    pixels, calls = shape[0] * shape[1] * shape[2], per_image * images * mus
+    draws = [attack.draws for attack in config.attacks for _ in attack.conditioning]
+    pairs = sum(k * (k - 1) // 2 + k + config.evaluate.unrelated for k in draws)  # each other, the target, others
+    longest = max(len(parts.find(config, name)) for name in names)
     return Plan(
-        images, mus, 3 * mus + 9, calls, calls / calls_per_second / 3600, calls / mus / calls_per_second / 3600,
-        arrays * pixels * FLOAT_BYTES * images * mus / 2**30,
-    )  # fmt: skip
+        images=images,
+        mus=mus,
+        jobs=3 * len(names) + FIXED_JOBS,
+        network_jobs=len(names),
+        comparisons=images * (mus * pairs + config.evaluate.unrelated + 1),
+        calls=calls,
+        hours=calls / calls_per_second / 3600,
+        job_hours=per_image * longest / calls_per_second / 3600,
+        disk_gib=pixels * images * (1 + mus * (FLOAT_BYTES + kept * stored)) / 2**30,
+    )
 
 
 def text(found: Plan, devices: int) -> str:
     """What the command prints."""
-    wall = max(found.job_hours * -(-found.mus // devices), found.hours / devices)
+    wall = max(found.job_hours * -(-found.network_jobs // devices), found.hours / devices)
     lines = [
         f"images           {found.images:,} at {found.mus} values of mu",
-        f"jobs             {found.jobs:,}; {found.mus} run the network, {60 * found.job_hours:.1f} minutes each",
+        f"jobs             {found.jobs:,}; {found.network_jobs} of them run the network, "
+        f"{60 * found.job_hours:.1f} minutes each",
         f"network calls    {found.calls:,}",
+        f"comparisons      {found.comparisons:,} of two images by every metric",
         f"device hours     {found.hours:.2f}",
         f"wall clock       {wall:.2f} hours on {devices} device{'s' * (devices != 1)}, network calls alone",
         f"disk             {found.disk_gib:.2f} GiB at most",

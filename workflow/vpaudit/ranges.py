@@ -24,6 +24,16 @@ def signed(array: np.ndarray) -> np.ndarray:
     return array / 127.5 - 1.0
 
 
+def packed(array: np.ndarray, store: str) -> np.ndarray:
+    """float in [-1, 1] as it is stored: "float32", or "uint8", rounded, which costs an MSE of 5e-6."""
+    return array if store == "float32" else np.round((array.clip(LOW, HIGH) + 1.0) * 127.5).astype(np.uint8)
+
+
+def unpacked(array: np.ndarray) -> np.ndarray:
+    """What `packed` stored, as float32."""
+    return signed(array).astype(np.float32) if array.dtype == np.uint8 else array
+
+
 def from_uint8(array: np.ndarray) -> torch.Tensor:
     """uint8 (B, H, W) or (B, H, W, C) in [0, 255] to float32 (B, C, H, W) in [-1, 1]."""
     import torch

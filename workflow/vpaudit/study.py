@@ -9,7 +9,7 @@ import yaml
 
 from vpaudit import stats
 from vpaudit.errors import VpauditError
-from vpaudit.names import MAIN_METRICS, METRICS
+from vpaudit.names import LPIPS, MAIN_METRICS, METRICS
 
 
 class Study:
@@ -58,7 +58,8 @@ class Study:
     @property
     def missing(self) -> list[str]:
         """Main metrics that could not be computed."""
-        return [m for m in MAIN_METRICS if m not in self.measured]
+        lpips = [m for m in LPIPS if m in self.measured] or LPIPS[:1]  # only one of them belongs to a study
+        return [m for m in ("mse", "ssim", *lpips) if m not in self.measured]
 
     @property
     def images(self) -> int:
@@ -71,9 +72,10 @@ class Study:
         return int(self.metrics["draw"].max()) + 1
 
     def arrays(self, kind: str, mu: float | None = None):
-        """An npz file; a context manager, its arrays are read when asked for."""
+        """An npz file, of a sharded study its first shard; a context manager, arrays are read when asked for."""
         name = f"{kind}.npz" if mu is None else f"{kind}/mu={mu:g}.npz"
-        return np.load(self._path(name))
+        first = self.results / f"{kind}/mu={mu:g}_shard=0000.npz" if mu is not None else None
+        return np.load(first if first is not None and first.exists() else self._path(name))
 
     def epsilon(self, mu: float) -> float:
         rows = self.bounds[(self.bounds["bound"] == "epsilon") & np.isclose(self.bounds["mu"], mu)]

@@ -12,7 +12,7 @@ import pandas as pd
 from vpaudit import hardware, io, stats
 from vpaudit.config import Config
 from vpaudit.layout import Layout
-from vpaudit.names import MAIN_METRICS, METRICS
+from vpaudit.names import LPIPS, MAIN_METRICS, METRICS
 from vpaudit.study import Study
 
 PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-accounting", "snakemake", "dvc", "vpaudit")
@@ -46,7 +46,7 @@ def build(config: Config, layout: Layout) -> dict:
         prior_matters, beats_the_weaker,
     )  # fmt: skip
     claims = [claim for make in makers for claim in make(study)]
-    card = io.read_json(layout.prior / "card.json")
+    card = io.read_json(layout.prior / "card.json") if (layout.prior / "card.json").exists() else {}
     return {
         "study": config.study,
         "headline": headline(claims),
@@ -211,7 +211,7 @@ def _crossing_text(mu: list[float], gap: np.ndarray) -> str:
 
 def ddim_below_ddpm(study: Study) -> list[Claim]:
     claims = []
-    for metric in ("mse", "lpips_vgg_64"):
+    for metric in [m for m in study.measured if m != "ssim"]:
         claims += over_mu(
             f"ddim_below_ddpm_{metric}",
             f"Deterministic DDIM lies closer to the target than a DDPM draw ({metric})",
@@ -224,7 +224,7 @@ def ddim_below_ddpm(study: Study) -> list[Claim]:
 
 def agreement_predicts(study: Study) -> list[Claim]:
     claims = []
-    for metric in MAIN_METRICS:
+    for metric in study.measured:
         course = study.rank_correlations(metric)
         claims += over_mu(
             f"agreement_predicts_{metric}",
@@ -281,7 +281,7 @@ def headline(claims: list[Claim]) -> str:
 def notes(study: Study, card: dict) -> list[str]:
     """What a reader must be warned of."""
     found = []
-    if "lpips_vgg_64" in study.missing:
+    if set(LPIPS) & set(study.missing):
         found.append("LPIPS could not be computed: no VGG16 backbone was found; its column is absent.")
     if card.get("steps", 0) < card.get("steps_planned", 0):
         found.append(

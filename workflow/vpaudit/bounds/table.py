@@ -5,16 +5,19 @@ import pandas as pd
 
 from vpaudit import accounting
 from vpaudit.bounds import rero, uninformed
-from vpaudit.names import METRICS
+from vpaudit.names import LPIPS, METRICS
 
-DRAWN = ("mse", "ssim", "ncc", "lpips_vgg_64")  # metrics on whose axes ReRo is drawn; PSNR has no finite perfect value
+DRAWN = ("mse", "ssim", "ncc", *LPIPS)  # metrics on whose axes ReRo is drawn; PSNR has no finite perfect value
 
 
-def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> pd.DataFrame:
+def table(
+    norms: np.ndarray, variances: np.ndarray, count: int, unrelated: pd.DataFrame, mechanism, settings
+) -> pd.DataFrame:
     """Uninformed law, (0, gamma)-ReRo and epsilon over the grid of mu.
 
     Args:
-        pixels: (N, D) images in [-1, 1], whose norms and variances enter the uninformed law.
+        norms, variances: (N,) of images in [-1, 1] and of their pixels, which enter the uninformed law.
+        count: pixels of an image, channels counted.
         unrelated: the baselines without a release: another image, or the mean image; the better one of them, metric
             by metric, is what the ReRo adversary shows when it does not identify the target.
         mechanism, settings: the sections `mechanism` and `bounds` of the configuration.
@@ -23,13 +26,12 @@ def table(pixels: np.ndarray, unrelated: pd.DataFrame, mechanism, settings) -> p
         columns bound, mu, kappa, metric, value, low, high. For the uninformed law value is the expectation over noise
         and images, low and high the mean 2.5 % and 97.5 % quantiles; elsewhere low = high = value.
     """
-    norms, variances = np.linalg.norm(pixels, axis=1), pixels.var(axis=1)
     means = unrelated.groupby(["metric", "kind"])["value"].mean()
     kappa = 1.0 / settings.candidates
     rows = []
     for mu in mechanism.mu:
         s = uninformed.effective_noise(norms, mu, mechanism.max_grad_norm)
-        rows += _uninformed_rows(mu, s, variances, pixels.shape[1])
+        rows += _uninformed_rows(mu, s, variances, count)
         gamma = float(rero.gamma_of_mu(mu, kappa))
         rows.append(("rero", mu, kappa, "gamma", gamma, gamma, gamma))
         for metric in DRAWN:

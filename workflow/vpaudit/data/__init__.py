@@ -1,6 +1,6 @@
 """Images to attack and to train on: cards, verified loading, selection, download."""
 
 from vpaudit.data.local import load_local
-from vpaudit.data.read import ImageSet, card, load, select
+from vpaudit.data.read import ImageSet, card, chosen, draw, load, select
 
-__all__ = ["ImageSet", "card", "load", "load_local", "select"]
+__all__ = ["ImageSet", "card", "chosen", "draw", "load", "load_local", "select"]

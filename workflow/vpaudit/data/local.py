@@ -9,22 +9,30 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from vpaudit.data import cifar
 from vpaudit.data.read import ImageSet
 from vpaudit.errors import VpauditError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
-def load_local(source: str | Path, size: int | None = None, grey: bool = False, under: str = "") -> ImageSet:
+Choose = Callable[[int], np.ndarray]  # how many there are -> places of those wanted
+
+
+def load_local(
+    source: str | Path, size: int | None = None, grey: bool = False, under: str = "", choose: Choose | None = None
+) -> ImageSet:
     """Every image of a source, in the order of their names; ids are places in that order.
 
     Args:
         source: a folder (searched through), .zip, .tar, .tar.gz, .tgz, or .npz (uint8 `x` or `images`, labels `y` or
-            `labels` if there).
+            `labels` if there); or CIFAR-10's own cifar-10-python.tar.gz, whose test images are taken, or with
+            under="train" the training images.
         size: side to bring images to: the largest centred square, resized by Lanczos; None leaves them, and then all
             must have one size.
         grey: bring to one channel (ITU-R 601 luma).
         under: take only what lies under this folder of the source, e.g. "test".
+        choose: which of them are wanted, told how many there are; only these are decoded. None: all.
 
     Returns:
         labels are those of the npz, or the places of the images' own folders where these differ, else -1.
@@ -36,20 +44,28 @@ def load_local(source: str | Path, size: int | None = None, grey: bool = False, 
     if not source.exists():
         raise VpauditError(f"{source} does not exist", "name a folder, a zip or tar archive, or an npz file of images")
     if source.suffix == ".npz":
-        return _npz(source, size, grey)
+        return _chosen(_npz(source, size, grey), choose)
+    if cifar.is_archive(source):
+        return _chosen(cifar.load(source, under or "test"), choose)
     entries = sorted(_entries(source, under), key=lambda entry: entry[0])
     if not entries:
         place = f"{source}, under {under!r}" if under else f"{source}"
         raise VpauditError(f"no images in {place}", f"known formats: {', '.join(SUFFIXES)}")
-    arrays = [_decode(f"{source}/{name}", read, size, grey) for name, read in entries]
+    labels, names = _classes([PurePosixPath(name).parent.name for name, _ in entries])
+    places = np.arange(len(entries)) if choose is None else choose(len(entries))
+    entries = [entries[place] for place in places]
+    arrays = [decode(f"{source}/{name}", read, size, grey) for name, read in entries]
     for (name, _), array in zip(entries, arrays):
         if array.shape != arrays[0].shape:
             raise VpauditError(
                 f"{source}/{name} has shape {array.shape}, {entries[0][0]} has {arrays[0].shape}",
                 "set data.size (and data.grey) to bring them to one, or resize them",
             )
-    labels, names = _classes([PurePosixPath(name).parent.name for name, _ in entries])
-    return ImageSet(_title(source), "test", np.stack(arrays), labels, np.arange(len(arrays)), names)
+    return ImageSet(_title(source), "test", np.stack(arrays), labels[places], places, names)
+
+
+def _chosen(images: ImageSet, choose: Choose | None) -> ImageSet:
+    return images if choose is None else images[choose(len(images))]
 
 
 def _title(source: Path) -> str:
@@ -85,7 +101,12 @@ def _entries(source: Path, under: str) -> Iterator[tuple[str, Callable[[], bytes
         raise VpauditError(f"{source} cannot be read: {error}", "it may be truncated; fetch it again") from error
 
 
-def _decode(name: str, read: Callable[[], bytes], size: int | None, grey: bool) -> np.ndarray:
+def decode(name: str, read: Callable[[], bytes], size: int | None, grey: bool) -> np.ndarray:
+    """uint8 (H, W, 3), or (H, W) for grey, of an encoded image, cropped and resized as `load_local` says.
+
+    Raises:
+        VpauditError: it cannot be read, or has more than 8 bits a channel; `name` is in the message.
+    """
     try:
         with Image.open(memory.BytesIO(read())) as image:
             if image.mode.startswith(("I", "F")):  # Pillow would saturate them to white

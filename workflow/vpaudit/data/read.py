@@ -5,7 +5,7 @@ import hashlib
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __getitem__(self, places) -> "ImageSet":
+        cut = {name: getattr(self, name)[places] for name in ("images", "labels", "ids")}
+        return replace(self, **cut)
+
 
 def card(name: str) -> dict:
     """The card of a data set; an unknown name is answered with the known ones."""
@@ -59,6 +63,10 @@ def load(name: str, split: str, full: bool = False) -> ImageSet:
     about = card(name)
     if "local" in about:
         return _local(name, about, split)
+    if "hub" in about:
+        rows, part = _hub_rows(name, about, split)
+        most = about["hub"].get("train_images", len(rows)) if split == "train" else len(rows)
+        return _hub(name, about, split, rows[chosen(len(rows), name, split, min(most, len(rows)), 0)], part)
     if name == "digits":
         images, labels = _digits(split, about["test_images"])
     elif full:
@@ -71,16 +79,43 @@ def load(name: str, split: str, full: bool = False) -> ImageSet:
 
 def select(images: ImageSet, count: int, seed: int) -> ImageSet:
     """A random subset of `count` images, keyed by (seed, data set, split), in the order of their ids."""
-    if count > len(images):
+    return images[chosen(len(images), images.name, images.split, count, seed)]
+
+
+def chosen(total: int, name: str, split: str, count: int, seed: int) -> np.ndarray:
+    """Places of `count` out of `total` images, rising; keyed by (seed, data set, split)."""
+    if count > total:
         raise VpauditError(
-            f"data.images={count}, but {images.name} has {len(images)} {images.split} images here",
-            f"ask for at most {len(images)}",
+            f"data.images={count}, but {name} has {total} {split} images here", f"ask for at most {total}"
         )
-    order = torch.randperm(len(images), generator=generator(seed, images.name, images.split, "select"))
-    chosen = np.sort(order[:count].numpy())
-    return ImageSet(
-        images.name, images.split, images.images[chosen], images.labels[chosen], images.ids[chosen], images.class_names
-    )
+    order = torch.randperm(total, generator=generator(seed, name, split, "select"))
+    return np.sort(order[:count].numpy())
+
+
+def draw(name: str, split: str, count: int, seed: int) -> ImageSet:
+    """`select` from `load`, decoding no more than is wanted where images lie encoded on disk."""
+    about = card(name)
+    if "hub" not in about:
+        return select(load(name, split), count, seed)
+    rows, part = _hub_rows(name, about, split)
+    return _hub(name, about, split, rows[chosen(len(rows), name, split, count, seed)], part)
+
+
+def _hub_rows(name: str, about: dict, split: str):
+    """Rows of a split, and its files. A set of one split on the hub is divided here, by a fixed key."""
+    from vpaudit.data import hub
+
+    part = hub.Split(name, about, split, FULL)
+    rows = np.arange(len(part))
+    if "test_images" in about:
+        order = torch.randperm(len(part), generator=generator(name, "split")).numpy()
+        rows = np.sort(order[: about["test_images"]] if split == "test" else order[about["test_images"] :])
+    return rows, part
+
+
+def _hub(name: str, about: dict, split: str, rows: np.ndarray, part) -> ImageSet:
+    images, labels = part.take(rows)
+    return ImageSet(name, split, images, labels, rows, part.class_names)
 
 
 def _shipped(about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:

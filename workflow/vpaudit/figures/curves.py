@@ -7,10 +7,10 @@ import pandas as pd
 from vpaudit import stats
 from vpaudit.figures import style as styles
 from vpaudit.figures.axes import epsilon_axis, mu_axis
-from vpaudit.names import LABELS, METRICS
+from vpaudit.names import LABELS, LPIPS, METRICS
 from vpaudit.study import Study, curve_of
 
-PANELS = ("mse", "ncc", "ssim", "lpips_vgg_64")
+PANELS = ("mse", "ncc", "ssim", "lpips_vgg_64")  # or lpips_vgg, where the study has that
 ATTACKS = (
     ("none", "raw"),
     ("gaussian", "wiener"),
@@ -27,7 +27,8 @@ def draw(results, style: dict):
     there = set(study.metrics["metric"])
     figure, panels = plt.subplots(2, 2, figsize=styles.size(style, 0.9))
     tables = []
-    for axes, metric in zip(panels.flat, PANELS):
+    shown = ["lpips_vgg" if m in LPIPS and "lpips_vgg" in there else m for m in PANELS]
+    for axes, metric in zip(panels.flat, shown):
         if metric in there:
             tables.append(_panel(axes, study, metric, style["colours"]))
         else:

@@ -28,6 +28,8 @@ def draw(results, style: dict):
     study = Study(results)
     with study.arrays("targets") as file:
         images, labels, ids, names = (file[k] for k in ("images", "labels", "ids", "class_names"))
+    with study.arrays("observations", study.mu[0]) as file:
+        labels = labels[: len(file["ids"])]  # of a sharded study the first shard is shown
     rows, columns = _rows(study), len(study.mu)
     line = style["font_size"] / 72 * 1.35
     texts, head, block_gap = 11.5 * line * 0.62, 3.2 * line, 0.6 * line
@@ -97,7 +99,7 @@ def _column(study: Study, rows: list[tuple], mu: float, places: list[int]):
             if attack is None:
                 yield [y / lam for y, lam in zip(seen["y"][places], seen["lam"][places])]
             else:
-                yield made[name][number_, places]
+                yield ranges.unpacked(made[name][number_, places])
 
 
 def _signed(image: np.ndarray) -> np.ndarray:

@@ -4,15 +4,13 @@ Given x = x0 + sigma z:  E[x0 | x] = m + U diag(l / (l + sigma^2)) U' (x - m)
                          Cov[x0 | x] = U diag(l sigma^2 / (l + sigma^2)) U'
 """
 
-import json
 import math
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
-from vpaudit import io
-from vpaudit.errors import VpauditError
+from vpaudit.priors import weights
+from vpaudit.priors.spectral import SpectralPrior
 
 
 class GaussianPrior:
@@ -71,22 +69,23 @@ class GaussianPrior:
 
     def save(self, folder: str | Path, card: dict) -> None:
         """Write weights and card."""
-        tensors = {"mean": self.mean, "basis": self.basis, "variances": self.variances}
-        with io.atomic(Path(folder) / "gaussian.safetensors") as temporary:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
-        weights = Path(folder) / "gaussian.safetensors"
-        io.write_json(Path(folder) / "card.json", {**card, "sha256": io.sha256(weights)})
+        weights.write(folder, {"mean": self.mean, "basis": self.basis, "variances": self.variances}, card)
 
     @classmethod
     def load(cls, folder: str | Path) -> "GaussianPrior":
-        """Read what `save` wrote; a weight that does not match the card, or is not finite, is refused."""
-        path = Path(folder) / "gaussian.safetensors"
-        if not path.exists():
-            raise VpauditError(f"no Gaussian prior at {path}", "git checkout resources/priors, or fit it anew")
-        expected = json.loads((Path(folder) / "card.json").read_text())["sha256"]
-        if io.sha256(path) != expected:
-            raise VpauditError(
-                f"{path} has sha256 {io.sha256(path)}, its card says {expected}", "git checkout resources/priors"
-            )
-        tensors = load_file(path)
+        """Read what `save` wrote; a weight that does not match the card is refused."""
+        tensors = weights.read(folder)
         return cls(tensors["mean"], tensors["basis"], tensors["variances"])
+
+
+FULL_COVARIANCE = 4096  # values an image up to which a basis of its own is kept: 64 MB; above, the cosine transform
+
+
+def fit(images: torch.Tensor):
+    """The Gaussian prior of (N, C, H, W) images: of full covariance where that fits, else `SpectralPrior`."""
+    return (GaussianPrior if images[0].numel() <= FULL_COVARIANCE else SpectralPrior).fit(images)
+
+
+def load(folder: str | Path):
+    """A Gaussian prior of either kind, as its weights tell."""
+    return (SpectralPrior if "colours" in weights.read(folder) else GaussianPrior).load(folder)

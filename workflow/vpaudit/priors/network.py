@@ -76,12 +76,14 @@ class NetworkPrior:
 
     @torch.inference_mode()
     def denoise(self, x, sigma, labels=None):
-        """See `base.Denoiser`; works through x in padded batches of `rows`."""
-        out = torch.empty_like(x)
+        """See `base.Denoiser`; works through x in padded batches of `rows`, on the network's device."""
+        out = torch.empty_like(x, device=self.device)
+        home, sigma = x.device, sigma.to(self.device)
+        x, labels = x.to(self.device), labels if labels is None else labels.to(self.device)
         for start in range(0, len(x), self.rows):
             part = slice(start, min(start + self.rows, len(x)))
             out[part] = self._denoise_rows(x[part], sigma[part], None if labels is None else labels[part])
-        return out
+        return out.to(home)
 
     def _denoise_rows(self, x, sigma, labels):
         count, missing = len(x), self.rows - len(x)
@@ -103,11 +105,12 @@ class NetworkPrior:
         return x0[:count]
 
 
-def load(folder: str | Path, device: str = "cpu", precision: str = "float32") -> NetworkPrior:
+def load(folder: str | Path, device: str = "cpu", precision: str = "float32", rows: int = ROWS) -> NetworkPrior:
     """Read a prior from a diffusers folder.
 
     Args:
         precision: "float32", "bfloat16", or "auto": bfloat16 on a CPU that computes in it, float32 elsewhere.
+        rows: the fixed batch shape of every network call.
 
     Raises:
         VpauditError: the folder, its network or its weights are missing, or a weight is not finite.
@@ -145,6 +148,6 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32") ->
     low, high = card.get("sigma_range", (None, None))
     if precision == "auto":
         precision = "bfloat16" if device == "cpu" and hardware.cpu_has_bfloat16() else "float32"
-    prior = NetworkPrior(network.to(device), scheduler, low, high, precision)
+    prior = NetworkPrior(network.to(device), scheduler, low, high, precision, rows)
     prior.few_step = fewstep.load(folder)
     return prior

@@ -5,9 +5,15 @@ their own principal axes. Natural images are nearly stationary, so this is close
 pixels it needs N log N operations instead of N^2.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from scipy.fft import dctn, idctn
+
+from vpaudit.priors import weights
+
+BLOCK = 256  # images
 
 
 class SpectralPrior:
@@ -26,13 +32,24 @@ class SpectralPrior:
     @classmethod
     def fit(cls, images: torch.Tensor) -> "SpectralPrior":
         """Mean, colour axes and coefficient variances of float (N, C, H, W) images."""
-        mean = images.double().mean(dim=0)
-        centred = images.double() - mean
-        flat = centred.transpose(0, 1).flatten(1)
-        _, axes = torch.linalg.eigh(flat @ flat.T / flat.shape[1])
+        blocks = images.split(BLOCK)  # thousands of 256 x 256 images are too many for doubles at once
+        mean = sum(block.double().sum(dim=0) for block in blocks) / len(images)
+        flats = ((block.double() - mean).transpose(0, 1).flatten(1) for block in blocks)
+        _, axes = torch.linalg.eigh(sum(flat @ flat.T for flat in flats))
         prior = cls(mean.float(), axes.T.contiguous(), torch.ones(images.shape[1:], dtype=torch.float64))
-        prior.variances = prior.transform(centred).square().mean(dim=0)
+        energies = (prior.transform(block.double() - mean).square().sum(dim=0) for block in blocks)
+        prior.variances = sum(energies) / len(images)
         return prior
+
+    def save(self, folder: str | Path, card: dict) -> None:
+        """Write weights and card."""
+        weights.write(folder, {"mean": self.mean, "colours": self.colours, "variances": self.variances}, card)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SpectralPrior":
+        """Read what `save` wrote; a weight that does not match the card is refused."""
+        tensors = weights.read(folder)
+        return cls(tensors["mean"], tensors["colours"], tensors["variances"])
 
     def transform(self, x: torch.Tensor) -> torch.Tensor:
         """Orthonormal coefficients, float64, of (B, C, H, W)."""

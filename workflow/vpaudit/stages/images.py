@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 import vpaudit
-from vpaudit import attack, fewstep, io, knowledge, mechanism, ranges
+from vpaudit import attack, fewstep, hardware, io, knowledge, mechanism, parts, ranges
 from vpaudit.config import Config, Knowledge
 from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
@@ -24,7 +24,7 @@ from vpaudit.stages.tables import write_table
 
 PACKAGE = Path(vpaudit.__file__).parent
 ATTACK_CODE = ["attack.py", "samplers.py", "fewstep.py", "knowledge.py", "mechanism.py", "rng.py", "ranges.py"]
-PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/schedule.py"]
+PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/spectral.py", "priors/schedule.py"]
 
 
 def targets(config: Config, layout: Layout) -> None:
@@ -33,34 +33,38 @@ def targets(config: Config, layout: Layout) -> None:
 
     if config.data.folder:
         settings = config.data
-        images = data.load_local(settings.folder, settings.size, settings.grey, settings.under)
+
+        def choose(total):
+            return data.chosen(total, config.dataset, "test", settings.images, config.seed)
+
+        selected = data.load_local(settings.folder, settings.size, settings.grey, settings.under, choose)
     else:
-        images = data.load(config.data.name, "test")
-    chosen = data.select(images, config.data.images, config.seed)
+        selected = data.draw(config.data.name, "test", config.data.images, config.seed)
     with io.atomic(layout.targets) as temporary:
         np.savez(
             temporary,
-            images=chosen.images,
-            labels=chosen.labels,
-            ids=chosen.ids,
-            class_names=np.array(list(chosen.class_names)),
+            images=selected.images,
+            labels=selected.labels,
+            ids=selected.ids,
+            class_names=np.array(list(selected.class_names)),
         )
 
 
-def read_targets(layout: Layout) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Images float32 (N, C, H, W) in [-1, 1], labels and ids int64 (N,)."""
+def read_targets(layout: Layout, images: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images float32 (N, C, H, W) in [-1, 1], labels and ids int64 (N,); all, or those at some places."""
     with _open(layout.targets) as file:
-        labels, ids = (torch.from_numpy(file[k].astype(np.int64)) for k in ("labels", "ids"))
-        return ranges.from_uint8(file["images"]), labels, ids
+        labels, ids = (torch.from_numpy(file[k][images].astype(np.int64)) for k in ("labels", "ids"))
+        return ranges.from_uint8(file["images"][images]), labels, ids
 
 
-def privatize(config: Config, layout: Layout, mu: str) -> None:
-    """targets.npz -> observations/mu=<mu>.npz: what DP-SGD lets out."""
-    x, labels, ids = read_targets(layout)
+def privatize(config: Config, layout: Layout, part: str) -> None:
+    """targets.npz -> observations/mu=<part>.npz: what DP-SGD lets out."""
+    wanted = parts.find(config, part)
+    x, labels, ids = read_targets(layout, wanted.images)
     release = mechanism.RELEASES[config.mechanism.release]
-    rule = Mechanism(float(mu), config.mechanism.max_grad_norm)
+    rule = Mechanism(float(wanted.mu), config.mechanism.max_grad_norm)
     seen = release(x, ids, labels, rule, config.dataset, config.seed)
-    with io.atomic(layout.observation(mu)) as temporary:
+    with io.atomic(layout.observation(part)) as temporary:
         np.savez(
             temporary,
             y=seen.y.numpy(),
@@ -86,43 +90,46 @@ def read_observation(config: Config, path: Path) -> Observation:
         )
 
 
-def reconstruct(config: Config, layout: Layout, mu: str, device: str = "auto") -> None:
-    """observations/mu=<mu>.npz -> reconstructions/mu=<mu>.npz: every attack, conditioning and draw."""
-    seen = read_observation(config, layout.observation(mu))
+def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto") -> None:
+    """observations/mu=<part>.npz -> reconstructions/mu=<part>.npz: every attack, conditioning and draw."""
+    seen = read_observation(config, layout.observation(part))
     priors = Priors(config, layout, device)
     journal = Journal(
-        layout.work / "reconstruct" / f"mu={mu}",
+        layout.work / "reconstruct" / f"mu={part}",
         [PACKAGE / name for name in ATTACK_CODE + PRIOR_CODE],
-        [layout.observation(mu), *priors.files()],
+        [layout.observation(part), *priors.files()],
     )
     results: dict[str, list[np.ndarray]] = {}
     jobs = [(a, c, d) for a in config.attacks for c in a.conditioning for d in range(a.draws)]
     if (seen.labels < 0).any():  # images of a folder have no class
         jobs = [job for job in jobs if job[1] == "unconditional"]
     total = len(seen) * sum(a.steps for a, _, _ in jobs)
-    with tqdm(total=total, desc=f"mu={mu}", unit="call", disable=None, ascii=True, ncols=79) as bar:
+    with tqdm(total=total, desc=f"mu={part}", unit="call", disable=None, ascii=True, ncols=79) as bar:
         for settings, conditioning, draw in jobs:
             shards = []
             for start in range(0, len(seen), config.shard_size):
-                part = seen[start : start + config.shard_size]
+                some = seen[start : start + config.shard_size]
 
-                def compute(part=part, settings=settings, conditioning=conditioning, draw=draw):
-                    prior, seen = priors.of(settings.kind), priors.believe(part, settings)
-                    return attack.reconstruct(seen, prior, settings, config.seed, conditioning, draw).cpu().numpy()
+                def compute(some=some, settings=settings, conditioning=conditioning, draw=draw):
+                    prior, seen = priors.of(settings.kind), priors.believe(some, settings)
+                    made = attack.reconstruct(seen, prior, settings, config.seed, conditioning, draw).cpu()
+                    if not torch.isfinite(made).all():
+                        what = f"{settings.name} ({conditioning}) at mu={part}"
+                        raise VpauditError(f"{what} gave values that are not finite", "check the prior's weights")
+                    return ranges.packed(made.numpy(), config.jobs.store)
 
                 plain = settings.model_dump(exclude={"draws", "conditioning"})
-                key = [plain, conditioning, draw, config.seed, config.prior.precision, part.ids.tolist()]
-                shards.append(journal(key, compute))
-                bar.update(len(part) * settings.steps)
+                key = [plain, conditioning, draw, config.seed, config.prior.precision, config.prior.rows]
+                shards.append(journal([*key, config.jobs.store, some.ids.tolist()], compute))
+                bar.update(len(some) * settings.steps)
             results.setdefault(f"{prior_name(settings.kind, conditioning)}.{settings.name}", []).append(
                 np.concatenate(shards)
             )
     stacked = {name: np.stack(draws) for name, draws in results.items()}
-    bad = [name for name, array in stacked.items() if not np.isfinite(array).all()]
-    if bad:
-        raise VpauditError(f"{bad[0]} at mu={mu} gave values that are not finite", "check the prior's weights")
-    with io.atomic(layout.reconstruction(mu)) as temporary:
+    with io.atomic(layout.reconstruction(part)) as temporary:
         np.savez(temporary, **stacked)
+    if not config.jobs.keep_checkpoints:
+        journal.drop()
 
 
 def prior_name(kind: str, conditioning: str) -> str:
@@ -135,7 +142,7 @@ class Priors:
 
     def __init__(self, config: Config, layout: Layout, device: str):
         self.config, self.layout = config, layout
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = chosen(device)
 
     def files(self) -> list[Path]:
         weights = (p for folder in (self.layout.prior, self.layout.gaussian) for p in folder.rglob("*.safetensors"))
@@ -145,13 +152,13 @@ class Priors:
     def network(self):
         from vpaudit.priors import network
 
-        return network.load(self.layout.prior, self.device, self.config.prior.precision)
+        return network.load(self.layout.prior, self.device, self.config.prior.precision, self.config.prior.rows)
 
     @cached_property
     def gaussian(self):
-        from vpaudit.priors.gaussian import GaussianPrior
+        from vpaudit.priors import gaussian
 
-        return GaussianPrior.load(self.layout.gaussian)
+        return gaussian.load(self.layout.gaussian)
 
     def believe(self, seen: Observation, settings) -> Observation:
         """The observation as an adversary of this attack's knowledge takes it."""
@@ -214,43 +221,96 @@ def few_step(config: Config, prior: str, device: str = "cpu") -> None:
     fewstep.save(plans, prior, {**about, "rmse": {str(n): [round(e, 5) for e in row] for n, row in errors.items()}})
 
 
-def fit_gaussian(name: str, folder: str) -> None:
+def fit_gaussian(config: Config, folder: str) -> None:
     """training images -> the Gaussian prior's folder."""
+    from vpaudit.priors import gaussian
+
+    images = training_images(config)
+    fitted = gaussian.fit(ranges.from_uint8(images.images))
+    about = {"data": f"{images.name}, train split", "images": len(images), "shape": list(fitted.shape)}
+    fitted.save(folder, about)
+
+
+def training_images(config: Config):
+    """Those of the study's card, or of `data.train` where it attacks a folder."""
     from vpaudit import data
-    from vpaudit.priors.gaussian import GaussianPrior
 
-    images = data.load(name, "train", full=True)
-    fitted = GaussianPrior.fit(ranges.from_uint8(images.images))
-    fitted.save(folder, {"data": f"{name}, train split", "images": len(images.images), "shape": list(fitted.shape)})
+    chosen = config.data
+    if not chosen.folder:
+        return data.load(chosen.name, "train", full=True)
+    if not chosen.train:
+        raise VpauditError(f"no training images to go with {chosen.folder}", "set data.train, or prior.gaussian")
+    return data.load_local(chosen.train, chosen.size, chosen.grey, chosen.train_under)
 
 
-def baseline(config: Config, layout: Layout) -> None:
+def overlap(config: Config, layout: Layout) -> None:
+    """targets.npz, training images, the prior's card -> overlap.json."""
+    from vpaudit.data import ImageSet
+    from vpaudit.data import overlap as module
+
+    with _open(layout.targets) as file:
+        targets = ImageSet(config.dataset, "test", file["images"], file["labels"], file["ids"], ())
+    training = training_images(config) if config.data.train or not config.data.folder else None
+    card = layout.prior / "card.json"
+    found = module.examine(targets, training, io.read_json(card) if card.exists() else {})
+    io.write_json(layout.results / "overlap.json", found)
+    print(module.text(found), flush=True)
+
+
+def baseline(config: Config, layout: Layout, device: str = "auto") -> None:
     """targets.npz, Gaussian prior -> parts/baselines/mu=unrelated.parquet: what can be had without any release."""
     from vpaudit import evaluate as measure
-    from vpaudit.priors.gaussian import GaussianPrior
+    from vpaudit.priors import gaussian
 
-    x, _, ids = read_targets(layout)
-    mean = GaussianPrior.load(layout.gaussian).mean.clamp(ranges.LOW, ranges.HIGH)
-    table = measure.without_release(measure.Meter(config, x, ids), mean)
-    write_table(layout.part("baselines", "unrelated"), table)
+    mean = gaussian.load(layout.gaussian).mean.clamp(ranges.LOW, ranges.HIGH)
+    every = slice(0, config.data.images)
+    rows = [measure.without_release(meter, mean) for _, meter in _meters(config, layout, every, device)]
+    write_table(layout.part("baselines", "unrelated"), pd.concat(rows, ignore_index=True))
 
 
-def evaluate(config: Config, layout: Layout, mu: str) -> None:
-    """reconstructions/mu=<mu>.npz -> parts of metrics, baselines and consistency at this mu."""
+def evaluate(config: Config, layout: Layout, part: str, device: str = "auto") -> None:
+    """reconstructions/mu=<part>.npz -> parts of metrics, baselines and consistency."""
     from vpaudit import evaluate as measure
 
-    x, _, ids = read_targets(layout)
-    meter = measure.Meter(config, x, ids)
-    parts = {"metrics": [], "baselines": [], "consistency": []}
-    with _open(layout.reconstruction(mu)) as file:
-        for name in tqdm(file.files, desc=f"mu={mu}", unit="attack", disable=None, ascii=True, ncols=79):
-            prior, attack_name = name.split(".")
-            tag = {"prior": prior, "attack": attack_name, "mu": float(mu)}
-            known = next(a.knowledge.label for a in config.attacks if a.name == attack_name)
-            for table, rows in measure.measure(meter, torch.from_numpy(file[name]), tag, known).items():
-                parts[table].append(rows)
-    for table, rows in parts.items():
-        write_table(layout.part(table, mu), pd.concat(rows, ignore_index=True))
+    wanted = parts.find(config, part)
+    found = {"metrics": [], "baselines": [], "consistency": []}
+    with _open(layout.reconstruction(part)) as file:
+        made = {name: file[name] for name in file.files}
+    with tqdm(total=len(made) * len(wanted), desc=f"mu={part}", disable=None, ascii=True, ncols=79) as bar:
+        for places, meter in _meters(config, layout, wanted.images, device):
+            for name, draws in made.items():
+                prior, attack_name = name.split(".")
+                tag = {"prior": prior, "attack": attack_name, "mu": float(wanted.mu)}
+                known = next(a.knowledge.label for a in config.attacks if a.name == attack_name)
+                some = torch.from_numpy(ranges.unpacked(draws[:, places]))
+                for table, rows in measure.measure(meter, some, tag, known).items():
+                    found[table].append(rows)
+                bar.update(some.shape[1])
+    for table, rows in found.items():
+        write_table(layout.part(table, part), pd.concat(rows, ignore_index=True))
+
+
+def _meters(config: Config, layout: Layout, images: slice, device: str):
+    """(places within `images`, Meter of these), a bounded number at a time; LPIPS is built once."""
+    from vpaudit import evaluate as measure
+
+    with _open(layout.targets) as file:
+        pixels, ids = file["images"], torch.from_numpy(file["ids"].astype(np.int64))
+    lpips = measure.backbone(config, ranges.from_uint8(pixels[:1]).shape, chosen(device))
+    everyone = [measure.other_targets(len(pixels), config.seed, k) for k in range(config.evaluate.unrelated)]
+    step = measure.at_once(pixels.shape[1:3])
+    for start in range(images.start, images.stop, step):
+        own = slice(start, min(start + step, images.stop))
+        others = [ranges.from_uint8(pixels[order[own].numpy()]) for order in everyone]
+        meter = measure.Meter(config, ranges.from_uint8(pixels[own]), ids[own], others, lpips, chosen(device))
+        yield slice(own.start - images.start, own.stop - images.start), meter
+
+
+def chosen(device: str) -> str:
+    """ "auto" is a GPU of this process's own where there are GPUs, else the CPU."""
+    if device != "auto":
+        return device
+    return f"cuda:{hardware.claim_gpu(torch.cuda.device_count())}" if torch.cuda.is_available() else "cpu"
 
 
 def experiment(config: Config, layout: Layout, name: str, mu: str | None = None, device: str = "auto") -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vpaudit import io, ranges
+from vpaudit import io, parts, ranges
 from vpaudit.config import Config
 from vpaudit.layout import Layout
 
@@ -15,9 +15,13 @@ def bounds(config: Config, layout: Layout) -> None:
     from vpaudit.bounds import table as law
 
     with np.load(layout.targets) as file:
-        pixels = ranges.signed(file["images"])
+        pixels = file["images"].reshape(len(file["images"]), -1)
+    norms, variances = np.empty(len(pixels)), np.empty(len(pixels))
+    for start in range(0, len(pixels), 256):  # 256 x 256 images are too many for doubles at once
+        block = ranges.signed(pixels[start : start + 256])
+        norms[start : start + 256], variances[start : start + 256] = np.linalg.norm(block, axis=1), block.var(axis=1)
     unrelated = pd.read_parquet(layout.part("baselines", "unrelated"))
-    table = law.table(pixels.reshape(len(pixels), -1), unrelated, config.mechanism, config.bounds)
+    table = law.table(norms, variances, pixels.shape[1], unrelated, config.mechanism, config.bounds)
     write_table(layout.table("bounds"), table.assign(dataset=config.dataset))
 
 
@@ -40,14 +44,14 @@ def theory(config: Config, layout: Layout) -> None:
 def collect(config: Config, layout: Layout) -> None:
     """parts/<table>/mu=*.parquet -> <table>.parquet for metrics, baselines and consistency."""
     for table in ("metrics", "baselines", "consistency"):
-        names = (["unrelated"] if table == "baselines" else []) + config.mu_names
+        names = (["unrelated"] if table == "baselines" else []) + parts.names(config)
         write_table(layout.table(table), pd.concat([pd.read_parquet(layout.part(table, name)) for name in names]))
 
 
 def experiment_table(config: Config, layout: Layout, name: str) -> None:
     """parts/experiments/<name>/mu=*.parquet -> experiments/<name>.parquet."""
-    parts = [layout.experiment(name, f"{mu:g}") for mu in config.experiments.mu]
-    write_table(layout.experiment(name), pd.concat([pd.read_parquet(path) for path in parts]))
+    paths = [layout.experiment(name, f"{mu:g}") for mu in config.experiments.mu]
+    write_table(layout.experiment(name), pd.concat([pd.read_parquet(path) for path in paths]))
 
 
 def summary(config: Config, layout: Layout) -> None:
