@@ -106,8 +106,11 @@ def _data(config: Config) -> Check:
     from vpaudit import data
 
     if config.data.folder:
-        chosen = config.data
-        images = data.load_local(chosen.folder, chosen.size, chosen.grey, chosen.under)
+        about = config.data
+        reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed)
+        if reading.skipped:
+            return Check("data", "warning", "; ".join(reading.lines()), "these are left out; the others are audited")
+        images = reading.images
     else:
         images = data.load(config.data.name, "test")
     shape = "×".join(str(side) for side in images.images.shape[1:])

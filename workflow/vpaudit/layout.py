@@ -29,6 +29,11 @@ class Layout:
     def targets(self) -> Path:
         return self.results / "targets.npz"
 
+    @property
+    def skipped(self) -> Path:
+        """Images of a folder that were left out, with the reason; file names, so it stays where the study is."""
+        return self.results / "skipped.csv"
+
     def observation(self, mu: str) -> Path:
         return self.results / "observations" / f"mu={mu}.npz"
 

@@ -28,12 +28,16 @@ PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "prio
 
 
 def targets(config: Config, layout: Layout) -> None:
-    """data -> targets.npz: the attacked test images."""
+    """data -> targets.npz: the attacked test images; of a folder also skipped.csv, what could not be used."""
     from vpaudit import data
 
     if config.data.folder:
-        settings = config.data
-        images = data.load_local(settings.folder, settings.size, settings.grey, settings.under)
+        about = config.data
+        reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed)
+        print("\n".join(reading.lines()), flush=True)
+        with io.atomic(layout.skipped) as temporary:
+            pd.DataFrame(reading.skipped, columns=["file", "reason"]).to_csv(temporary, index=False)
+        images = reading.images
     else:
         images = data.load(config.data.name, "test")
     chosen = data.select(images, config.data.images, config.seed)
