@@ -3,6 +3,9 @@
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 wildcard_constraints:
     mu=r"[0-9.e+-]+",
     figure=r"\w+",
@@ -22,6 +25,7 @@ include: "rules/report.smk"
 include: "rules/experiments.smk"
 include: "rules/benchmarks.smk"
 include: "rules/theory.smk"
+include: "rules/domain.smk"
 
 
 rule all:

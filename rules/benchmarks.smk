@@ -29,4 +29,4 @@ rule benchmark_table:
 rule benchmarks:
     input:
         [PATHS.results / f"benchmarks/{what}.parquet" for what in ("peers", "overhead")],
-        [PATHS.figure("peers", kind) for kind in ("pdf", "png", "csv")],
+        [PATHS.figure("peers", kind) for kind in figures.KINDS],

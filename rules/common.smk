@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from vpaudit import config as configuration, figures
+from vpaudit import captions, config as configuration, figures
 from vpaudit.config import stage_settings
 from vpaudit.errors import VpauditError
 from vpaudit.layout import Layout
@@ -96,3 +96,18 @@ def figure_inputs(wildcards):
         ),
     ]
     return tables + own + (arrays if wildcards.figure == "reconstructions" else [])
+
+
+def caption(wildcards):
+    """What Snakemake's report prints beside a figure."""
+    return captions.text(wildcards.figure, STUDY.model_dump(mode="json"))
+
+
+def shown(path):
+    """A figure as it stands in Snakemake's report, under its section of the paper."""
+    return report(
+        path,
+        caption="../workflow/report/figure.rst",
+        category=lambda wildcards: captions.section(wildcards.figure),
+        labels=lambda wildcards: {"figure": wildcards.figure, "study": STUDY.study},
+    )

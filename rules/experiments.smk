@@ -85,5 +85,5 @@ rule experiments:
         [
             PATHS.figure(name, kind)
             for name in (*EXPERIMENTS, "scale", "shift", "dpsgd")
-            for kind in ("pdf", "png", "csv")
+            for kind in figures.KINDS
         ],

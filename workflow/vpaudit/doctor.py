@@ -29,14 +29,18 @@ class Check:
 
 
 def examine(config: Config, root: Path = Path(".")) -> list[Check]:
-    """Every check, in the order in which things would fail."""
+    """Every check, of images and of all else."""
+    return [*environment(config, root), _guarded("data", lambda: _data(config))]
+
+
+def environment(config: Config, root: Path = Path(".")) -> list[Check]:
+    """Every check but that of the images, in the order in which things would fail."""
     layout = Layout(config)
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("environment", lambda: _packages(root)),
         ("processor", _processor),
         ("memory", _memory),
         ("disk", lambda: _disk(root)),
-        ("data", lambda: _data(config)),
         ("prior", lambda: _weights("prior", root / layout.prior, "transformer/diffusion_pytorch_model.safetensors")),
         ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, "gaussian.safetensors")),
         ("LPIPS", _lpips),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vpaudit import io
 from vpaudit.config import Config
 from vpaudit.names import ENGINE_FIGURES
 
@@ -15,6 +16,12 @@ class Layout:
         self.work = Path("work") / config.study
         self.prior = Path(config.prior.path)
         self.gaussian = Path(config.prior.gaussian)
+
+    @property
+    def prior_card(self) -> dict:
+        """What is said of the prior; nothing, if it is a foreign one."""
+        path = self.prior / "card.json"
+        return io.read_json(path) if path.exists() else {}
 
     @property
     def trained_prior(self) -> Path:

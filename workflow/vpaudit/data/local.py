@@ -28,12 +28,13 @@ class Reading:
     """What was found in a source.
 
     Attributes:
-        images: the usable ones, each once; ids are places among all files looked at, in the order of their names.
+        images: the usable ones, each once; ids are places among all files, in the order of their names; names: theirs.
         skipped: (name, reason) of those left out, duplicates among them; notes: what was done to others, with names;
         files: how many image files there are; looked_at: how many of them were opened.
     """
 
     images: ImageSet
+    names: list[str]
     skipped: list[tuple[str, str]]
     notes: dict[str, list[str]]
     files: int
@@ -134,7 +135,8 @@ def read_local(
     if not kept.pictures:
         shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
         raise VpauditError(f"no usable image in {source}: {shown}", "mend these, or name another folder")
-    return Reading(_image_set(Path(source), kept), skipped, notes, len(files), len(chosen))
+    names = [file.name for file in kept.files]
+    return Reading(_image_set(Path(source), kept), names, skipped, notes, len(files), len(chosen))
 
 
 def _digest(pixels: np.ndarray) -> bytes:

@@ -237,6 +237,31 @@ def baseline(config: Config, layout: Layout) -> None:
     write_table(layout.part("baselines", "unrelated"), table)
 
 
+def domain(config: Config, layout: Layout, device: str = "auto") -> None:
+    """targets.npz, prior -> domain.parquet: how much worse the prior denoises these images than its own kind."""
+    from vpaudit import domain as distance
+
+    x, _, ids = read_targets(layout)
+    network = Priors(config, layout, device).network
+    card = layout.prior_card
+    if "held_out_mse_by_sigma" in card:
+        kind, pixels = f"{card['held_out_images']} held-out images", x[0].numel()
+        usual = {float(s): pixels * v for s, v in card["held_out_mse_by_sigma"].items()}
+        measured = distance.errors(network, x, [(config.seed, i) for i in ids.tolist()], usual)
+    else:
+        from vpaudit.experiments.bench import Bench
+
+        keys, kind = list(range(distance.SAMPLES)), f"{distance.SAMPLES} samples of the prior"
+        own = Bench(config, layout, config.mechanism.mu[0], len(x), device).sample_prior(keys, distance.STEPS, 2)
+        usual = {s: v.mean() for s, v in distance.errors(network, own, [("own", k) for k in keys]).items()}
+        measured = distance.errors(network, x, [(config.seed, i) for i in ids.tolist()])
+    rows = [
+        pd.DataFrame({"image": ids.numpy(), "s": s, "value": value, "reference": usual[s], "reference_kind": kind})
+        for s, value in measured.items()
+    ]
+    write_table(layout.table("domain"), pd.concat(rows).assign(dataset=config.dataset))
+
+
 def evaluate(config: Config, layout: Layout, mu: str) -> None:
     """reconstructions/mu=<mu>.npz -> parts of metrics, baselines and consistency at this mu."""
     from vpaudit import evaluate as measure
