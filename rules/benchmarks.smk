@@ -35,5 +35,5 @@ rule benchmarks:
         [
             PATHS.figure(name, kind)
             for name in ("peers", "cost")
-            for kind in ("pdf", "png", "csv")
+            for kind in figures.KINDS
         ],

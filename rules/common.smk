@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from vpaudit import config as configuration, figures, parts
+from vpaudit import captions, config as configuration, figures, parts
 from vpaudit.config import stage_settings
 from vpaudit.errors import VpauditError
 from vpaudit.layout import Layout
@@ -130,3 +130,18 @@ def figure_inputs(wildcards):
         ),
     ]
     return tables + own + (arrays if wildcards.figure == "reconstructions" else [])
+
+
+def caption(wildcards):
+    """What Snakemake's report prints beside a figure."""
+    return captions.text(wildcards.figure, STUDY.model_dump(mode="json"))
+
+
+def shown(path):
+    """A figure as it stands in Snakemake's report, under its section of the paper."""
+    return report(
+        path,
+        caption="../workflow/report/figure.rst",
+        category=lambda wildcards: captions.section(wildcards.figure),
+        labels=lambda wildcards: {"figure": wildcards.figure, "study": STUDY.study},
+    )

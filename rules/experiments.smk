@@ -91,5 +91,5 @@ rule experiments:
         [
             PATHS.figure(name, kind)
             for name in (*EXPERIMENTS, "scale", "shift", "transition", "dpsgd")
-            for kind in ("pdf", "png", "csv")
+            for kind in figures.KINDS
         ],

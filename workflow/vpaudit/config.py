@@ -29,12 +29,19 @@ class Data(Section):
     )
     size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
     grey: bool = Field(False, description="bring those to one channel")
+    colour: bool = Field(False, description="bring those to three channels")
     under: str = Field("", description="only what lies under this folder inside it, e.g. test")
     train: str | None = Field(
         None, description="folder or archive of training images, for the Gaussian prior of a study of a folder"
     )
     train_under: str = Field("", description="only what lies under this folder inside that")
     images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
+
+    @model_validator(mode="after")
+    def _one_of_both(self):
+        if self.grey and self.colour:
+            raise ValueError("grey and colour exclude each other: leave one of them out")
+        return self
 
 
 class Mechanism(Section):
@@ -255,6 +262,12 @@ class Jobs(Section):
     )
 
 
+class Report(Section):
+    """The page."""
+
+    redact: bool = Field(False, description="show metrics instead of images")
+
+
 class Config(Section):
     """A whole study."""
 
@@ -284,6 +297,7 @@ class Config(Section):
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
     jobs: Jobs = Jobs()
+    report: Report = Report()
     shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
 
     @model_validator(mode="after")
@@ -418,6 +432,6 @@ def stage_settings(config: Config, stage: str) -> dict:
             "images": c["experiments"]["images"],
         },
         "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
-        "report": {"study": c["study"]},
+        "report": {"study": c["study"], "report": c["report"]},
     }
     return parts[stage]

@@ -25,14 +25,16 @@ class Bench:
         network, gaussian: the study's priors.
     """
 
-    def __init__(self, config: Config, layout: Layout, mu: float, images: int | None = None, device: str = "auto"):
+    def __init__(
+        self, config: Config, layout: Layout, mu: float, images: int | None = None, device="auto", compiled=True
+    ):
         count = images or config.experiments.images
         self.config, self.layout, self.mu = config, layout, float(mu)
         self.x, self.labels, self.ids = (v[:count] for v in read_targets(layout))
         self.mechanism = Mechanism(self.mu, config.mechanism.max_grad_norm)
         self.priors = Priors(config, layout, device)
         self.network.rows = min(self.network.rows, count)
-        if config.experiments.compile:
+        if compiled and config.experiments.compile:
             self.network.compile()
         self.seen = self.release(self.mechanism)
         self.meter = Meter(config, self.x, self.ids)

@@ -10,35 +10,11 @@ import pandas as pd
 import yaml
 
 from vpaudit import io, stats
+from vpaudit.captions import CAPTIONS, TITLES
 from vpaudit.errors import VpauditError
 from vpaudit.names import LABELS, METRICS, number, power
 from vpaudit.study import Study
 
-TITLES = {
-    "reconstructions": "What is left visible",
-    "metrics_vs_mu": "Success at every noise level, between two bounds",
-    "consistency": "Can the attacker tell whether it succeeded?",
-    "prior_ladder": "How much prior knowledge decides",
-}
-CAPTIONS = {
-    "reconstructions": "Left: the target, which no attack sees. Row by row: what the privacy mechanism releases, its "
-    "clipping undone; what each attack makes of it; two random draws of the diffusion model. From left to "
-    "right the noise falls. Values beyond black and white are clipped, contrast is never stretched. The targets are "
-    "the first of their classes, not chosen by outcome.",
-    "metrics_vs_mu": "Distance (MSE on pixels in [-1, 1], LPIPS) or similarity (NCC, SSIM) between output and target, "
-    "mean over images. Dashed: what an adversary who knows nothing of images can expect, a law that exists for MSE and "
-    "NCC. Dash-dotted: reconstruction robustness (ReRo), drawn as the expected value of an adversary who holds the "
-    "target among {candidates} candidates, names the right one as often as the mechanism permits, and shows the best "
-    "image that needs no release otherwise. Dotted: test images against other test images. Dash and dots: DDIM output "
-    "against the targets "
-    "of other images, so that bland output is not mistaken for success.",
-    "consistency": "Above: {draws} draws from the same observation, compared with each other (which the attacker can "
-    "do) and with the target (which only we can do); one point an image. On the dashed line the estimate is exact. "
-    "Below: rank correlation over images at one noise level, so that the noise level itself explains nothing.",
-    "prior_ladder": "Mean error divided by that of the diffusion model that is told no class, on the same "
-    "observations: below 1 is better, above 1 worse. True class known: told what the target is. Wrong class believed: "
-    "told a falsehood. Gaussian prior: knows only mean and covariance of training images. No prior: the observation.",
-}
 STEPS = (0.1, 0.5, 0.85, 0.95)
 WORDS = (
     "little more than what any image of this kind shows",
