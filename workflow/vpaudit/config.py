@@ -234,6 +234,14 @@ class Figures(Section):
     style: str = Field("default", description="name in vpaudit.figures.style, or a YAML file")
 
 
+class Report(Section):
+    """What the page results/<study>/report.html shows."""
+
+    redact: bool = Field(
+        False, description="metrics instead of every image: targets, observations and reconstructions stay out"
+    )
+
+
 class Config(Section):
     """A whole study."""
 
@@ -262,6 +270,7 @@ class Config(Section):
     bounds: Bounds = Bounds()
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
+    report: Report = Report()
     shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
 
     @model_validator(mode="after")
@@ -377,6 +386,6 @@ def stage_settings(config: Config, stage: str) -> dict:
             "images": c["experiments"]["images"],
         },
         "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
-        "report": {"study": c["study"]},
+        "report": {"study": c["study"], "report": c["report"]},
     }
     return parts[stage]
