@@ -80,6 +80,12 @@ def engine_figure_inputs(wildcards):
     return tables + figure_code(wildcards.figure)
 
 
+def arrays():
+    """Targets, and what is released and reconstructed of them at every mu."""
+    at_mu = (PATHS.observation, PATHS.reconstruction)
+    return [PATHS.targets, *(f(mu) for mu in STUDY.mu_names for f in at_mu)]
+
+
 def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
     own = figure_code(wildcards.figure)
@@ -87,12 +93,4 @@ def figure_inputs(wildcards):
         PATHS.table(table)
         for table in ("metrics", "baselines", "consistency", "bounds")
     ]
-    arrays = [
-        PATHS.targets,
-        *(
-            f(mu)
-            for mu in STUDY.mu_names
-            for f in (PATHS.observation, PATHS.reconstruction)
-        ),
-    ]
-    return tables + own + (arrays if wildcards.figure == "reconstructions" else [])
+    return tables + own + (arrays() if wildcards.figure == "reconstructions" else [])

@@ -9,12 +9,7 @@ rule report:
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
         [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
-        PATHS.targets,
-        [
-            f(mu)
-            for mu in STUDY.mu_names
-            for f in (PATHS.observation, PATHS.reconstruction)
-        ],
+        arrays(),
         code(
             "report/__init__.py",
             "report/words.py",

@@ -53,9 +53,8 @@ def data(study: Study, outputs: list[Output], places: list[int], sprites: Sprite
 
 def first(outputs: list[Output]) -> int:
     """The output shown at first: the paper's attack, else the first with a prior."""
-    return next(
-        (i for i, o in enumerate(outputs) if (o.prior, o.attack) == ("unconditional", "ddim")), len(outputs) > 1
-    )
+    found = [i for i, o in enumerate(outputs) if (o.prior, o.attack) == ("unconditional", "ddim")]
+    return found[0] if found else min(1, len(outputs) - 1)
 
 
 def text(content: dict) -> str:

@@ -76,8 +76,8 @@ def _recovers(study: Study, near: pd.DataFrame, guess: str | None, mu: float, kn
     start = f"At ε = {number(study.epsilon(mu))} (µ = {mu:g}) an attacker who knows {knows}"
     if row["low"] <= 0:
         return (
-            f"{start} does, by squared error, no better than guessing: its best guess ({LABELS.get(guess, guess)}) is as "
-            f"near to other images as to its own (difference {percent(row)})."
+            f"{start} does, by squared error, no better than guessing: its best guess ({LABELS.get(guess, guess)}) is "
+            f"as near to other images as to its own (difference {percent(row)})."
         )
     return (
         f"{start} recovers {WORDS[step(row['value'])]}: the squared error of its best guess "
@@ -117,9 +117,9 @@ def _beside_bounds(study: Study, guess: str | None, mu: float) -> str:
     law = at(study.bound("uninformed", "mse"), mu)
     mine = at(study.curve("unconditional", guess, "mse"), mu) if guess else None
     if law is not None and mine is not None:
-        unrelated = study.unrelated("mse").mean()
+        unrelated, (value, low, high) = study.unrelated("mse").mean(), map(number, mine[["value", "low", "high"]])
         parts.append(
-            f"the best guess’s mean squared error is {number(mine['value'])} ({number(mine['low'])} to {number(mine['high'])}); "
+            f"the best guess’s mean squared error is {value} ({low} to {high}); "
             f"an attacker who knows nothing of images would expect {number(law['value'])}, two unrelated images "
             f"differ by {number(unrelated)}"
         )
@@ -222,8 +222,8 @@ def sure(study: Study) -> list[str]:
     found, n = shares(study, best_guess(study)), study.images
     sentences = [
         f"Means are over n = {n} images. Brackets hold 95 % intervals: {stats.RESAMPLES:,} bootstrap resamples of the "
-        "images, with the same resample for whatever is compared. Several draws of an image are averaged first, because "
-        "they are not independent.",
+        "images, with the same resample for whatever is compared. Several draws of an image are averaged first: they "
+        "are not independent.",
     ]
     if len(found):
         widest = found.loc[(found["high"] - found["low"]).idxmax()]
