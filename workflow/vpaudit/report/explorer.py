@@ -3,6 +3,8 @@
 import json
 import math
 
+import pandas as pd
+
 from vpaudit import stats
 from vpaudit.figures.curves import ATTACKS, PANELS
 from vpaudit.figures.style import COLOURS
@@ -26,6 +28,7 @@ def data(study: Study, outputs: list[Output], places: list[int], sprites: Sprite
     """
     with study.arrays("targets") as file:
         ids, labels, classes = (file[key] for key in ("ids", "labels", "class_names"))
+    own, measured = _own_values(study, [int(i) for i in ids[places]]), study.measured
     private = bool(study.config["data"].get("folder"))  # classes of a folder are names of folders
     return {
         "mu": study.mu,
@@ -39,13 +42,13 @@ def data(study: Study, outputs: list[Output], places: list[int], sprites: Sprite
         "images": [
             {
                 "name": _name(i, "" if private or labels[place] < 0 else str(classes[labels[place]])),
-                "values": _own_values(study, int(ids[place]), outputs),
+                "values": {m: [_row(own, study, int(ids[place]), m, o) for o in outputs] for m in measured},
                 "spread": _spread(study, int(ids[place])),
             }
             for i, place in enumerate(places)
         ],
-        "metrics": [_metric(name) for name in study.measured],
-        "panels": [_panel(study, name) for name in PANELS if name in set(study.metrics["metric"])],
+        "metrics": [_metric(name) for name in measured],
+        "panels": [_panel(study, name) for name in PANELS if name in study.metrics["metric"].unique()],
         "shows": [level["shows"] for level in levels],
         "sentences": [level["sentences"] for level in levels],
     }
@@ -82,20 +85,17 @@ def _short(value) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _own_values(study: Study, image: int, outputs: list[Output]) -> dict[str, list]:
-    """{metric: (outputs, mu)} of one image."""
-    t = study.metrics[study.metrics["image"] == image]
-    index = ["metric", "prior", "attack", "draw"]
-    wide = t.pivot_table(index=index, columns="mu", values="value").reindex(columns=study.mu)
-    return {
-        metric: [
-            [_short(v) for v in wide.loc[(metric, o.prior, o.attack, o.draw)]]
-            if (metric, o.prior, o.attack, o.draw) in wide.index
-            else [None] * len(study.mu)
-            for o in outputs
-        ]
-        for metric in study.measured
-    }
+def _own_values(study: Study, images: list[int]) -> pd.DataFrame:
+    """(image, metric, prior, attack, draw) x mu of these images."""
+    t = study.metrics[study.metrics["image"].isin(images)]
+    wide = t.pivot_table(index=["image", "metric", "prior", "attack", "draw"], columns="mu", values="value")
+    return wide.reindex(columns=study.mu)
+
+
+def _row(own: pd.DataFrame, study: Study, image: int, metric: str, output: Output) -> list[float | None]:
+    """An output's metric by mu."""
+    key = (image, metric, output.prior, output.attack, output.draw)
+    return [_short(v) for v in own.loc[key]] if key in own.index else [None] * len(study.mu)
 
 
 def _spread(study: Study, image: int) -> list[float | None]:

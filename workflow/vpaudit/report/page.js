@@ -42,7 +42,7 @@
     const at = `of ${image.name} at ${level()}`;
     describe($("target"), target, 0, 0, `Target, ${image.name}`);
     describe($("released"), sheet, 0, state.mu, `What is released ${at}`);
-    describe($("made"), sheet, state.output, state.mu, `Reconstruction ${at}: ${name}`);
+    describe($("reconstruction"), sheet, state.output, state.mu, `Reconstruction ${at}: ${name}`);
     draw($("wipe-target"), target, 0, 0);
     draw($("wipe-made"), sheet, state.output, state.mu);
     all("#gallery label").forEach((label) => draw(label.querySelector("canvas"), sheet, Number(label.querySelector("input").value), state.mu));

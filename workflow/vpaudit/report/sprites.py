@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from vpaudit import ranges
 from vpaudit.names import LABELS
 from vpaudit.study import Study
 
@@ -118,7 +119,8 @@ def _grids(study: Study, outputs: list[Output], places: list[int]) -> tuple[list
 
 def _bytes(tile: np.ndarray) -> np.ndarray:
     """(N, C, H, W) in [-1, 1], clipped, to uint8 (N, H, W, C)."""
-    return np.round((np.clip(tile, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    share = (np.clip(tile, ranges.LOW, ranges.HIGH) - ranges.LOW) / ranges.DATA_RANGE
+    return np.round(255 * share).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 def _gap(height: int) -> int:

@@ -38,13 +38,13 @@ def audit(study: Study, summary: dict) -> list[dict]:
         metrics, how that compares with the bounds, and whether the attacker could tell. A sentence whose numbers a
         study lacks is left out.
     """
-    knows, guess = known_to(summary), best_guess(study)
+    knows, guess, measured = known_to(summary), best_guess(study), study.measured
     near = shares(study, guess).set_index("mu") if guess else pd.DataFrame()
     levels = []
     for mu in study.mu:
         sentences = [
             _recovers(study, near, guess, mu, knows),
-            _by_metric(study, mu),
+            _by_metric(study, measured, mu),
             _beside_bounds(study, guess, mu),
             _own_estimate(study, mu),
         ]
@@ -85,10 +85,10 @@ def _recovers(study: Study, near: pd.DataFrame, guess: str | None, mu: float, kn
     )
 
 
-def _by_metric(study: Study, mu: float) -> str:
+def _by_metric(study: Study, measured: list[str], mu: float) -> str:
     """The paper's attack against guessing, metric by metric: its own target beside those of other images, paired."""
     closer, open_ = [], []
-    for metric in study.measured:
+    for metric in measured:
         gap = gap_to_others(study, "ddim", metric, mu)
         if gap is not None:
             (closer if gap[1] > 0 else open_).append(METRICS[metric].label)
