@@ -68,7 +68,7 @@ def _still(study: Study, summary: dict, figures: Path, redact: bool) -> dict:
         "redact": redact,
         "private": private,
         "study": study,
-        "title": words.data_title(study),
+        "images": words.images(study),
         "delta": power(study.config["mechanism"]["delta"]),
         "summary": summary,
         "config": study.config,

@@ -85,7 +85,7 @@ def build(study: Study, outputs: list[Output]) -> Sprites:
     targets = [_uri(_picture(images[place]), True) for place in places]
     grids, spreads = _grids(study, outputs, places)
     maps = [_uri(_map(spread), True) for spread in spreads]
-    fixed = max(len(t) for t in targets) + max((len(m) for m in maps), default=0)
+    fixed = 2 * max(len(t) for t in targets) + max((len(m) for m in maps), default=0)  # targets stand there twice
     lossless = True
     sheets = [_uri(_picture(grids[0]), True)]
     count = int(BUDGET // (len(sheets[0]) + fixed))

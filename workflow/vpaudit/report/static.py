@@ -94,13 +94,13 @@ def figure(name: str, folder: Path, study: Study, summary: dict) -> dict:
     if not path.exists():
         raise VpauditError(f"{path} does not exist", "run `make figures`, which draws it")
     caption = CAPTIONS[name].format(candidates=f"{study.candidates:,}", draws=study.draws)
-    data, seed = words.data_title(study), study.config["seed"]
+    images, seed = words.images(study), study.config["seed"]
     if name == GRID:
         shown = pd.read_csv(folder / f"{name}.csv")["image"].nunique()
-        note = f"{shown} of n = {study.images} images of {data}; seed {seed}."
+        note = f"{shown} of n = {study.images} {images}; seed {seed}."
     else:
         note = (
-            f"n = {study.images} images of {data}; bands and bars are 95 % intervals by bootstrap over images "
+            f"n = {study.images} {images}; bands and bars are 95 % intervals by bootstrap over images "
             f"({stats.RESAMPLES:,} resamples); seed {seed}."
         )
     shows = {"metrics_vs_mu": _shows_curves, "consistency": _shows_consistency, "prior_ladder": _shows_ladder}

@@ -40,13 +40,14 @@ def audit(study: Study, summary: dict) -> list[dict]:
     """
     knows, guess, measured = known_to(summary), best_guess(study), study.measured
     near = shares(study, guess).set_index("mu") if guess else pd.DataFrame()
+    estimates = _own_estimates(study)
     levels = []
     for mu in study.mu:
         sentences = [
             _recovers(study, near, guess, mu, knows),
             _by_metric(study, measured, mu),
             _beside_bounds(study, guess, mu),
-            _own_estimate(study, mu),
+            estimates.get(mu, ""),
         ]
         row = near.loc[mu] if mu in near.index else None
         levels.append({
@@ -133,22 +134,31 @@ def _beside_bounds(study: Study, guess: str | None, mu: float) -> str:
     return f"For comparison: {text}." if text else ""
 
 
-def _own_estimate(study: Study, mu: float) -> str:
+def _own_estimates(study: Study) -> dict[float, str]:
+    """By mu: what the attacker can tell of its own success, from its draws alone, beside what it achieved."""
     t = study.agreement
-    t = t[(t["prior"] == "unconditional") & (t["metric"] == "mse") & np.isclose(t["mu"].astype(float), mu)]
+    t = t[(t["prior"] == "unconditional") & (t["metric"] == "mse")]
     if t.empty:
-        return ""
-    pairs = t[["agreement", "achieved"]].to_numpy(dtype=float)
-    off, low, high = (100 * v for v in stats.bootstrap(pairs, lambda rows: rows[:, 0].mean() / rows[:, 1].mean() - 1))
-    guessed, true = pairs.mean(0)
-    side, ends = ("pessimistic", (low, high)) if off > 0 else ("confident", (-high, -low))
-    judged = f"{abs(off):.0f}{BLANK}% too {side}, {ends[0]:.0f} to {ends[1]:.0f}{BLANK}%".replace("-", "−")
+        return {}
+    guessed, true = (t.pivot_table(index="image", columns="mu", values=key) for key in ("agreement", "achieved"))
+    both = np.stack([guessed.to_numpy(), true.to_numpy()], axis=1)
+    off = np.stack(stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0) - 1))
+    start = f"Comparing its {study.draws} draws with each other, the attacker would put a draw’s squared error at"
+    return {
+        mu: f"{start} {number(guessed[mu].mean())}; it is {number(true[mu].mean())} ({_judged(*(100 * off[:, i]))})."
+        for i, mu in enumerate(guessed.columns)
+    }
+
+
+def _judged(off: float, low: float, high: float) -> str:
+    """How far an estimate of its own error is off, in percent with its interval."""
     if low <= 0 <= high:
-        judged = f"right within its interval: {low:.0f} to {high:.0f}{BLANK}% off".replace("-", "−")
-    return (
-        f"Comparing its {study.draws} draws with each other, the attacker would put a draw’s squared error at "
-        f"{number(guessed)}; it is {number(true)} ({judged})."
-    )
+        text = f"right within its interval: {low:.0f} to {high:.0f}{BLANK}% off"
+    elif off > 0:
+        text = f"{off:.0f}{BLANK}% too pessimistic, {low:.0f} to {high:.0f}{BLANK}%"
+    else:
+        text = f"{-off:.0f}{BLANK}% too confident, {-high:.0f} to {-low:.0f}{BLANK}%"
+    return text.replace("-", "−")
 
 
 def plain_words(study: Study, summary: dict) -> list[str]:
@@ -239,9 +249,9 @@ def sure(study: Study) -> list[str]:
     ]
 
 
-def data_title(study: Study) -> str:
-    """The data set as a reader knows it; the name of a folder of local images is not told."""
-    return "local images" if is_local(study) else titled(study.config["data"]["name"])
+def images(study: Study) -> str:
+    """What was audited, as a reader knows it; the name of a folder of local images is not told."""
+    return "local images" if is_local(study) else f"images of {titled(study.config['data']['name'])}"
 
 
 def is_local(study: Study) -> bool:
