@@ -114,6 +114,13 @@ def engine_figure_inputs(wildcards):
     return tables + figure_code(wildcards.figure)
 
 
+def arrays():
+    """Targets, and what is released and reconstructed of them (of a study in parts, of the first) at every mu."""
+    at_mu = (PATHS.observation, PATHS.reconstruction)
+    firsts = [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
+    return [PATHS.targets, *(f(part) for part in firsts for f in at_mu)]
+
+
 def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
     own = figure_code(wildcards.figure)
@@ -121,15 +128,7 @@ def figure_inputs(wildcards):
         PATHS.table(table)
         for table in ("metrics", "baselines", "consistency", "bounds")
     ]
-    arrays = [
-        PATHS.targets,
-        *(
-            f(part)
-            for part in [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
-            for f in (PATHS.observation, PATHS.reconstruction)
-        ),
-    ]
-    return tables + own + (arrays if wildcards.figure == "reconstructions" else [])
+    return tables + own + (arrays() if wildcards.figure == "reconstructions" else [])
 
 
 def caption(wildcards):

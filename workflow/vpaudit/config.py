@@ -263,9 +263,11 @@ class Jobs(Section):
 
 
 class Report(Section):
-    """The page."""
+    """What the page results/<study>/report.html shows."""
 
-    redact: bool = Field(False, description="show metrics instead of images")
+    redact: bool = Field(
+        False, description="metrics instead of every image: targets, observations and reconstructions stay out"
+    )
 
 
 class Config(Section):

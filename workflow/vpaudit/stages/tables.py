@@ -83,10 +83,10 @@ def latex(config: Config, layout: Layout) -> None:
 
 
 def report(config: Config, layout: Layout) -> None:
-    """tables, figures -> report.html."""
+    """tables, figures, arrays -> report.html."""
     from vpaudit import report as module
 
-    module.build(layout.results, layout.figures, layout.report)
+    module.build(layout.results, layout.figures, layout.report, config.report.redact)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
