@@ -6,13 +6,14 @@ import matplotlib
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fake_results import MU, write
+from fake_results import write, write_figures
 
 from vpaudit import figures, report
 from vpaudit.names import number
 from vpaudit.report import sprites, words
 from vpaudit.study import Study
 
+MU = (1.0, 5.0, 20.0, 100.0)
 LAST = len(MU) - 1
 PIXELS = """canvas => {
     const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
@@ -23,9 +24,8 @@ PIXELS = """canvas => {
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    results = write(folder / "results", images=12)
-    for name in figures.NAMES:
-        figures.render(name, results, folder / "figures")
+    results = write(folder / "results", mu=MU, images=12)
+    write_figures(folder / "figures", figures.NAMES)
     report.build(results, folder / "figures", folder / "report.html")
     report.build(results, folder / "figures", folder / "redacted.html", redact=True)
     return folder
@@ -66,6 +66,9 @@ def check(page, study, place, mu, name="unconditional.ddim", draw=0):
     for canvas in ("#reconstruction", "#wipe-made"):
         assert np.array_equal(pixels(page, canvas), output)
     assert np.abs(pixels(page, "#map") - 255 * colours).max() <= 3
+    table = Study(study / "results").agreement
+    rows = table[(table["metric"] == "pixel_std") & (table["mu"] == mu) & (table["image"] == 3 * place + 1)]
+    assert number(rows["agreement"].item()) in page.inner_text("#map-value")
 
 
 def test_the_slider_moves_everything_by_keyboard(page, study):
@@ -157,9 +160,15 @@ def test_the_wipe_by_keyboard_and_pointer(page):
     assert "75%" in front.evaluate("c => c.style.clipPath") or "74%" in front.evaluate("c => c.style.clipPath")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["report.html", "redacted.html"])
-@pytest.mark.parametrize("width", [1100, 380])
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [
+        ("report.html", "light", 1100),
+        ("report.html", "dark", 380),
+        ("redacted.html", "light", 380),
+        ("redacted.html", "dark", 1100),
+    ],
+)
 def test_axe_finds_nothing(show, study, name, scheme, width):
     page = show(study / name, color_scheme=scheme, viewport={"width": width, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -202,7 +211,7 @@ def test_in_print_every_level_stands_and_no_control(page, tmp_path):
         assert inside.locator("li, td").last.is_visible()
     document = page.pdf(format="A4")
     assert document.startswith(b"%PDF")
-    assert len(document) > 100_000
+    assert len(document) > 20_000
 
 
 def test_without_javascript_text_figures_and_sheets_are_there(show, study):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from fake_results import CANDIDATES, EPSILON, write
+from fake_results import CANDIDATES, EPSILON, write, write_figures
 from fake_results import MU as ALL
 from PIL import Image
 from scipy.stats import norm
@@ -131,14 +131,6 @@ def test_embedded_data_cannot_end_the_script(study):
     assert json.loads(explorer.text({"a": "</script>"})) == {"a": "</script>"}
 
 
-def drawn(folder) -> None:
-    """Any pictures in place of the figures, which are another test's."""
-    folder.mkdir(exist_ok=True)
-    for shade, name in enumerate(figures.NAMES):
-        Image.new("L", (400, 300), shade).save(folder / f"{name}.png")
-        (folder / f"{name}.csv").write_text("image\n1\n")
-
-
 @pytest.fixture
 def private(tmp_path):
     """A study of someone's own folder, whose classes are names of folders."""
@@ -152,7 +144,7 @@ def private(tmp_path):
     targets = dict(np.load(results / "targets.npz"))
     targets["class_names"] = np.array([f"surname{k}" for k in range(10)])
     np.savez(results / "targets.npz", **targets)
-    drawn(tmp_path / "figures")
+    write_figures(tmp_path / "figures", figures.NAMES)
     return tmp_path
 
 
@@ -174,6 +166,6 @@ def test_a_page_of_private_images_names_nothing_and_is_the_owners(private, redac
 
 
 def test_a_public_page_is_readable_as_the_umask_says(study, tmp_path):
-    drawn(tmp_path)
+    write_figures(tmp_path, figures.NAMES)
     report.build(study.results, tmp_path, tmp_path / "report.html")
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) & 0o044

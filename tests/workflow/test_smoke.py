@@ -119,6 +119,10 @@ def test_style_change_redraws_figures_alone(study):
     assert jobs["figure"] >= 4
 
 
+def test_redaction_writes_the_page_again_and_nothing_else(study):
+    assert planned(study, "--config", 'report={"redact": true}') == {"report": 1, "all": 1}
+
+
 def test_one_more_mu_computes_only_that_mu(study):
     jobs = planned(study, "--config", 'mechanism={"mu": [2, 10, 20, 50]}')
     assert {name: jobs[name] for name in ("privatize", "reconstruct", "evaluate")} == {

@@ -50,7 +50,8 @@
     $("made-values").textContent = values(state.output);
     if ($("map")) {
       const spread = image.spread[state.mu];
-      const text = `std between draws ${number(spread)}, root mean square over pixels`;
+      const text = spread === undefined || spread === null
+        ? "std between draws, pixel by pixel" : `std between draws ${number(spread)}, root mean square over pixels`;
       describe($("map"), $(`map-${state.image}`), 0, state.mu, `Map of disagreement between draws ${at}: ${text}`);
       $("map-value").textContent = text;
     }
@@ -112,8 +113,8 @@
 
   function update() {
     const image = data.images[state.image];
-    const noise = data.noise[state.mu] && ` · noise on a pixel ${data.noise[state.mu]} (black is −1, white 1)`;
-    $("level").textContent = `µ = ${data.muText[state.mu]} · ε = ${data.epsilon[state.mu]}${noise}`;
+    $("level").textContent = `µ = ${data.muText[state.mu]} · ε = ${data.epsilon[state.mu]}`;
+    $("noise").textContent = data.noise[state.mu] && ` · noise on a pixel ${data.noise[state.mu]} (black is −1, white 1)`;
     $("mu").value = state.mu;
     $("mu").setAttribute("aria-valuetext", level());
     $("shows").textContent = data.shows[state.mu];

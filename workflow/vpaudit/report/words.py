@@ -22,7 +22,7 @@ WORDS = (
     "a clear likeness",
     "nearly every detail",
 )
-NOTHING = "nothing of its own: no better than guessing"
+NOTHING = "nothing of its own image: no better than guessing"
 NAMES = {"mu": "µ", "gamma": "γ", "ddim": "DDIM", "ddpm": "DDPM", "posterior_mean": "posterior mean"}
 GUESSES = ("posterior_mean", "ddim", "ddpm", "few_step")  # the first of these that was run is the best guess
 
