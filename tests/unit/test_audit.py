@@ -117,7 +117,8 @@ def test_a_mu_that_cannot_be_attacked_is_said(pictures):
 
 
 @pytest.mark.parametrize(
-    ("options", "word"), [({"size": 32}, "--size 28"), ({"limit": 1}, "must be >= 2"), ({"max_grad_norm": -1}, "max_grad_norm")]
+    ("options", "word"),
+    [({"size": 32}, "--size 28"), ({"limit": 1}, "must be >= 2"), ({"max_grad_norm": -1}, "max_grad_norm")],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(pictures, options, word):
     with pytest.raises(VpauditError, match=word):
@@ -204,7 +205,9 @@ def answered(tmp_path_factory):
     results = write(tmp_path_factory.mktemp("audit") / "results")
     ids = 3 * np.arange(30) + 1
     parts = [
-        pd.DataFrame({"image": ids, "s": s, "value": 2 * s * (1 + 0.01 * ids), "reference": s, "reference_kind": "64 samples"})
+        pd.DataFrame(
+            {"image": ids, "s": s, "value": 2 * s * (1 + 0.01 * ids), "reference": s, "reference_kind": "64 samples"}
+        )
         for s in domain.LEVELS
     ]  # fmt: skip
     pd.concat(parts).to_parquet(results / "domain.parquet")
