@@ -10,7 +10,7 @@ rule report:
         ],
         [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
         code("report/__init__.py", "report/template.html", "report/style.css"),
-        code("study.py", "names.py", "stats.py"),
+        code("study.py", "names.py", "stats.py", "captions.py"),
     output:
         PATHS.report,
     log:

@@ -118,11 +118,19 @@ def test_a_mu_that_cannot_be_attacked_is_said(pictures):
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"size": 32}, "--size 28"), ({"limit": 1}, "must be >= 2"), ({"max_grad_norm": -1}, "max_grad_norm")],
+    [({"size": 32}, "--size 28"), ({"limit": 3}, "must be >= 4"), ({"max_grad_norm": -1}, "max_grad_norm")],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(pictures, options, word):
     with pytest.raises(VpauditError, match=word):
         prepared(pictures, **options)
+
+
+def test_too_few_usable_images_are_counted(pictures):
+    for path in pictures.glob("smith_0*.png"):
+        path.unlink()
+    (pictures / "smith_11.png").unlink()
+    with pytest.raises(VpauditError, match="only 2 usable images.*1 left out: not an image"):
+        prepared(pictures)
 
 
 def test_an_unknown_prior_is_answered_with_those_that_are_here():

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -32,9 +31,7 @@ def results(tmp_path_factory):
 def drawn(results, tmp_path_factory):
     out = tmp_path_factory.mktemp("figures")
     for name in figures.NAMES:
-        start = time.monotonic()
         figures.render(name, results, out)
-        assert time.monotonic() - start < 30, name  # 3 s alone; a loaded machine is slower
     return out
 
 
