@@ -129,7 +129,7 @@ def test_too_few_usable_images_are_counted(pictures):
     for path in pictures.glob("smith_0*.png"):
         path.unlink()
     (pictures / "smith_11.png").unlink()
-    with pytest.raises(VpauditError, match="only 2 usable images.*1 left out: not an image"):
+    with pytest.raises(VpauditError, match=r"only 2 usable images.*1 left out: not an image"):
         prepared(pictures)
 
 
