@@ -24,7 +24,7 @@ rule report:
             "figures/curves.py",
             "figures/style.py",
         ),
-        code("study.py", "names.py", "stats.py"),
+        code("study.py", "names.py", "stats.py", "captions.py"),
     output:
         PATHS.report,
     log:

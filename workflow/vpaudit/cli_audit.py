@@ -52,7 +52,7 @@ def add_commands(commands) -> None:
     add("--gaussian", metavar="DIR", help="Gaussian prior of that shape (default: one found beside it)")
     add("--size", type=int, metavar="N", help="side to bring images to; the prior's, which is the default")
     add("--grey", action="store_true", help="insist on one channel (default: as the prior has)")
-    add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 2 (default: %(default)s)")
+    add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 4 (default: %(default)s)")
     add("--out", metavar="DIR", help="page, tables, figures, answer (default: results/<study>/audit)")
     add("--redact", action="store_true", help="put metrics in place of images into --out")
     add("--show-names", action="store_true", help="let the names of folder and files into --out")

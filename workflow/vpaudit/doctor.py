@@ -41,7 +41,7 @@ def environment(config: Config, root: Path = Path(".")) -> list[Check]:
         ("processor", _processor),
         ("memory", _memory),
         ("disk", lambda: _disk(root)),
-        ("prior", lambda: _weights("prior", root / layout.prior, "transformer/diffusion_pytorch_model.safetensors")),
+        ("prior", lambda: _weights("prior", root / layout.prior, _network(root / layout.prior))),
         ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, "gaussian.safetensors")),
         ("LPIPS", _lpips),
     ]
@@ -119,6 +119,11 @@ def _data(config: Config) -> Check:
         images = data.load(config.data.name, "test")
     shape = "×".join(str(side) for side in images.images.shape[1:])
     return Check("data", "ok", f"{images.name}: {len(images)} images of {shape}")
+
+
+def _network(folder: Path) -> str:
+    part = "unet" if (folder / "unet").is_dir() else "transformer"
+    return f"{part}/diffusion_pytorch_model.safetensors"
 
 
 def _weights(name: str, folder: Path, file: str) -> Check:

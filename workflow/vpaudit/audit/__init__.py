@@ -28,6 +28,7 @@ from vpaudit.layout import Layout
 
 PRIVATE = 0o077  # taken from the rights of every file
 TABLES = ("metrics", "baselines", "consistency", "bounds", "domain")
+FEWEST = 4  # images that an audit needs: correlations and intervals are over images
 FEW = 20  # images below which intervals say little
 IMAGE_FIGURES = ("reconstructions",)
 IMAGE_URI = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,([A-Za-z0-9+/=]+)")
@@ -129,11 +130,14 @@ def prepare(
         raise VpauditError(
             "--grey, but the prior makes images in colour", "leave it out, or name a prior of grey images"
         )
-    if limit < 2:
-        raise VpauditError(f"--limit {limit} must be >= 2", "each image is compared with others")
+    if limit < FEWEST:
+        raise VpauditError(f"--limit {limit} must be >= {FEWEST}", "each image is compared with others; 20 are better")
     reading = data.read_local(images, side, channels == 1, "", channels == 3, seed, max(data.local.MOST, limit))
-    if len(reading.images) < 2:
-        raise VpauditError("only one usable image: it must be compared with others", "add at least one, better 20")
+    if len(reading.images) < FEWEST:
+        raise VpauditError(
+            f"only {len(reading.images)} usable images, at least {FEWEST} are needed: {'; '.join(reading.lines())}",
+            "each image is compared with others; add some, better 20 in all",
+        )
     chosen = data.select(reading.images, min(limit, len(reading.images)), seed)
     flat = ranges.signed(chosen.images).reshape(len(chosen), -1)
     low, high = budget.measurable(np.linalg.norm(flat, axis=1), max_grad_norm, prior.sigma_range, setup.delta)
@@ -167,7 +171,7 @@ def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title
     metrics = [m for m in Config().evaluate.metrics if m != "lpips_vgg_64" or prior.shape[1] < 64]
     overlay = {
         "seed": seed,
-        "data": {"images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
+        "data": {"name": "the audited folder", "images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
         "mechanism": {"mu": grid, "max_grad_norm": max_grad_norm, "delta": delta},
         "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian)},
         "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],

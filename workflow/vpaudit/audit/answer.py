@@ -192,7 +192,7 @@ def text(found: dict) -> str:
         _head("What is left visible", _visible_lines(found)),
         _head("How much noise hides them", _noise_lines(found)),
         _head("How far they are from what the prior knows", _distance_lines(found)),
-        _head("Mind", [*found["warnings"], *found["notes"]]),
+        _head("Bear in mind", [*found["warnings"], *found["notes"]]),
     ]
     return "\n\n".join(parts)
 
@@ -218,7 +218,7 @@ def _budget_lines(found: dict) -> list[str]:
 
 
 def _visible_lines(found: dict) -> list[str]:
-    lines = []
+    lines = [] if found["visible"] else ["no µ that was asked for could be attacked: see below"]
     for row in found["visible"]:
         if row["metric"] == found["visible"][0]["metric"]:
             share = f"{_share(row)} of the squared error of output for another image is gone"
