@@ -132,7 +132,7 @@ def test_pickled_weights_run_no_code(hub, tmp_path):
 
 def test_a_repository_without_the_cards_files(hub, tmp_path):
     del hub.files["scheduler_config.json"]
-    with pytest.raises(VpauditError, match="holds no scheduler_config.json"):
+    with pytest.raises(VpauditError, match=r"holds no scheduler_config\.json"):
         fetch.fetch("tiny", tmp_path, card(), pauses=())
     assert not (tmp_path / "tiny").exists()
 
