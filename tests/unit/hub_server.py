@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import socket
 import threading
 import urllib.parse
 
@@ -56,7 +57,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content[: len(content) // 2])
             self.wfile.flush()
-            return self.connection.close()
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
         return self._send(206 if start else 200, content, headers, body)
 
     def _send(self, status, content, headers, body):
@@ -82,6 +84,7 @@ def serving(files: dict[str, bytes], repo: str, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 256)  # so that half of a small file counts as begun
     monkeypatch.delenv("VPAUDIT_MIRROR", raising=False)
     try:
         yield Hub
