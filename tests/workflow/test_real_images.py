@@ -15,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 from test_smoke import make_copy, planned, read, snakemake
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import architectures
@@ -123,13 +124,18 @@ def test_the_gaussian_prior_is_fitted_to_real_images_and_beats_the_clipped_obser
 
 
 @pytest.mark.parametrize(
-    ("name", "millions", "channels"), [("cifar10", 35.7, 3), ("celebahq", 113.7, 3), ("imagenet", 554, 6)]
+    ("name", "millions", "channels", "gflop"),
+    [("cifar10", 35.7, 3, 12.4), ("celebahq", 113.7, 3, 497), ("imagenet", 552.8, 6, 2240)],
 )
-def test_layouts_are_those_of_the_public_weights(name, millions, channels):
-    """Parameters as published (143, 455 and 2,211 MB of float32); shapes on the meta device, which computes nothing."""
-    with torch.device("meta"):
+def test_layouts_are_those_of_the_public_weights(name, millions, channels, gflop):
+    """Parameters as published (143, 455 and 2,211 MB of float32); on the meta device, which computes nothing.
+
+    The operations of a call are those that docs/paper-study.md names.
+    """
+    with torch.device("meta"), FlopCounterMode(display=False) as counted:
         network = architectures.network(name)
         side = architectures.LAYOUTS[name]["sample_size"]
-        output = network(torch.empty(2, 3, side, side), torch.empty(2)).sample
-    assert output.shape == (2, channels, side, side)
+        output = network(torch.empty(1, 3, side, side), torch.empty(1)).sample
+    assert output.shape == (1, channels, side, side)
+    assert counted.get_total_flops() == pytest.approx(gflop * 1e9, rel=0.005)
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(millions * 1e6, rel=0.01)
