@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(SYSTEM.exists(), reason=f"{SYSTEM} is there: this machine belongs to a cluster"),
 ]
 # A short training: what the prior learns is not what is tested here.
-SMALL = ['mechanism={"mu": [2, 50]}', 'prior={"training": {"images_seen": 6400}}', 'jobs={"images_per_job": 12}']
+SMALL = ['mechanism={"mu": [2, 50]}', 'prior={"training": {"images_seen": 6400}}']
 SLURM_CONF = """
 ClusterName=vpaudit
 SlurmctldHost={host}(127.0.0.1)

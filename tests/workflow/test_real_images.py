@@ -6,7 +6,6 @@ figures and report are those of the real thing, and what is reconstructed is not
 """
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from PIL import Image
 from test_smoke import make_copy, planned, read, snakemake
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import architectures
 
 SHARED = Path(os.environ.get("VPAUDIT_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
