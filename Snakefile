@@ -6,6 +6,9 @@ from vpaudit import parts
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 wildcard_constraints:
     mu=r"[0-9.e+-]+",
     part=parts.PATTERN,
@@ -26,6 +29,7 @@ include: "rules/report.smk"
 include: "rules/experiments.smk"
 include: "rules/benchmarks.smk"
 include: "rules/theory.smk"
+include: "rules/domain.smk"
 
 
 rule all:

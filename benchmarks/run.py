@@ -5,7 +5,8 @@
 
 `peers`: the same prior, images, noise and machine for each; every method twice, in alternating order, the shorter time
 counts; quality is what it is. Column `memory_mib`: growth of the process's peak while the method ran, in a process of
-its own. `overhead`: wall time of the attack over calls x bare forward time, over batches and calls.
+its own. `overhead`: wall time of the attack over calls x bare forward time, over batches and calls. `network`: images a
+second of one call, by precision and with torch.compile, in alternating order, and what compiling costs once.
 """
 
 import argparse
@@ -90,10 +91,39 @@ def overhead_table(config, layout: Layout) -> pd.DataFrame:
                     bare_forward(prior, count, calls)
                     pairs.append((between - begun, time.perf_counter() - between))
                 whole, bare = np.median(pairs, axis=0)
-                ratio = float(np.median([a / b for a, b in pairs]))
+                ratios = [a / b for a, b in pairs]
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 rows.append({"attack": kind, "images": count, "calls": calls, "seconds": whole})
-                rows[-1] |= {"forward_seconds": bare, "ratio": ratio, "peak_mib": memory, "n": len(pairs)}
+                rows[-1] |= {"forward_seconds": bare, "ratio": float(np.median(ratios)), "peak_mib": memory}
+                rows[-1] |= {"ratio_low": min(ratios), "ratio_high": max(ratios), "n": len(pairs)}
+    return pd.DataFrame(rows)
+
+
+def network_table(config, layout: Layout) -> pd.DataFrame:
+    """precision, compiled, set_up_seconds, calls_per_second (of one image, median), ratio to float32 as it is, n."""
+    variants = {}
+    for precision in ("float32", "bfloat16"):
+        for compiled in (False, True):
+            prior = network.load(layout.prior, precision=precision)
+            if compiled:
+                prior.compile()
+            begun = time.perf_counter()
+            bare_forward(prior, prior.rows, 2)
+            variants[precision, compiled] = (prior, time.perf_counter() - begun)
+    times = {key: [] for key in variants}
+    for repeat in range(15):
+        for key in list(variants) if repeat % 2 else list(variants)[::-1]:
+            begun = time.perf_counter()
+            bare_forward(variants[key][0], variants[key][0].rows, 2)
+            times[key].append((time.perf_counter() - begun) / 2 / variants[key][0].rows)
+    base = np.array(times["float32", False])
+    rows = []
+    for (precision, compiled), seconds in times.items():
+        gains = base / np.array(seconds)
+        low, high = np.quantile(gains, (0.025, 0.975))
+        row = {"precision": precision, "compiled": compiled, "set_up_seconds": variants[precision, compiled][1]}
+        row |= {"calls_per_second": 1 / np.median(seconds), "ratio": float(np.median(gains)), "low": low, "high": high}
+        rows.append({**row, "n": len(seconds)})
     return pd.DataFrame(rows)
 
 
@@ -125,7 +155,7 @@ def _memory(method, config_path, images):
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("peers", "overhead"))
+    parser.add_argument("what", choices=("peers", "overhead", "network"))
     parser.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
     parser.add_argument("--out", required=True, help="Parquet file to write")
     parser.add_argument("--images", type=int, default=64, help="targets, >= 2 (default: %(default)s)")
@@ -133,8 +163,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = configuration.load(arguments.config)
-    if arguments.what == "overhead":
-        table = overhead_table(config, Layout(config))
+    if arguments.what != "peers":
+        table = {"overhead": overhead_table, "network": network_table}[arguments.what](config, Layout(config))
     else:
         table = peers_table(config, Layout(config), arguments.images)
         memory = {m: memory_of(m, arguments.config, 512) for m in [*peers.OURS, *peers.PEERS]}

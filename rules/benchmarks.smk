@@ -1,4 +1,4 @@
-# in:  targets.npz, prior      out: results/<study>/benchmarks/{peers,overhead}.parquet, figures/<study>-engine/peers.*
+# in:  targets.npz, prior      out: results/<study>/benchmarks/{peers,overhead,network}.parquet, figures/<study>-engine/peers.*
 # Ratios against other libraries and against the bare network, in one run; not part of the default target.
 
 
@@ -15,7 +15,7 @@ rule benchmark_table:
     log:
         PATHS.log("benchmark-{what}"),
     wildcard_constraints:
-        what="peers|overhead",
+        what="peers|overhead|network",
     conda:
         "../environment.yml"
     threads: CORES
@@ -28,5 +28,12 @@ rule benchmark_table:
 
 rule benchmarks:
     input:
-        [PATHS.results / f"benchmarks/{what}.parquet" for what in ("peers", "overhead")],
-        [PATHS.figure("peers", kind) for kind in ("pdf", "png", "csv")],
+        [
+            PATHS.results / f"benchmarks/{what}.parquet"
+            for what in ("peers", "overhead", "network")
+        ],
+        [
+            PATHS.figure(name, kind)
+            for name in ("peers", "cost")
+            for kind in figures.KINDS
+        ],

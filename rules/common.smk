@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from vpaudit import config as configuration, figures, parts
+from vpaudit import captions, config as configuration, figures, parts
 from vpaudit.config import stage_settings
 from vpaudit.errors import VpauditError
 from vpaudit.layout import Layout
@@ -96,11 +96,29 @@ def engine_figure_inputs(wildcards):
     """Tables of a figure that is no part of the default study."""
     if wildcards.figure == "peers":
         tables = [PATHS.results / "benchmarks/peers.parquet"]
+    elif wildcards.figure == "cost":
+        tables = [
+            PATHS.results / f"benchmarks/{what}.parquet"
+            for what in ("overhead", "network")
+        ]
+    elif wildcards.figure == "transition":
+        tables = [
+            PATHS.experiment("transition"),
+            *map(PATHS.table, ("metrics", "baselines")),
+        ]
     elif wildcards.figure in figures.theory.FIGURES:
         tables = [PATHS.table("theory"), PATHS.table("metrics"), PATHS.table("bounds")]
     else:
         tables = [PATHS.experiment(wildcards.figure)]
+        tables += [PATHS.experiment("distances")] * (wildcards.figure == "prediction")
     return tables + figure_code(wildcards.figure)
+
+
+def arrays():
+    """Targets, and what is released and reconstructed of them (of a study in parts, of the first) at every mu."""
+    at_mu = (PATHS.observation, PATHS.reconstruction)
+    firsts = [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
+    return [PATHS.targets, *(f(part) for part in firsts for f in at_mu)]
 
 
 def figure_inputs(wildcards):
@@ -110,12 +128,19 @@ def figure_inputs(wildcards):
         PATHS.table(table)
         for table in ("metrics", "baselines", "consistency", "bounds")
     ]
-    arrays = [
-        PATHS.targets,
-        *(
-            f(part)
-            for part in [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
-            for f in (PATHS.observation, PATHS.reconstruction)
-        ),
-    ]
-    return tables + own + (arrays if wildcards.figure == "reconstructions" else [])
+    return tables + own + (arrays() if wildcards.figure == "reconstructions" else [])
+
+
+def caption(wildcards):
+    """What Snakemake's report prints beside a figure."""
+    return captions.text(wildcards.figure, STUDY.model_dump(mode="json"))
+
+
+def shown(path):
+    """A figure as it stands in Snakemake's report, under its section of the paper."""
+    return report(
+        path,
+        caption="../workflow/report/figure.rst",
+        category=lambda wildcards: captions.section(wildcards.figure),
+        labels=lambda wildcards: {"figure": wildcards.figure, "study": STUDY.study},
+    )

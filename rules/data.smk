@@ -1,12 +1,14 @@
-# in:  the data set's shipped archive      out: results/<study>/targets.npz
+# in:  the data set's shipped archive, or a folder      out: results/<study>/targets.npz, of a folder skipped.csv
 
 
 rule targets:
     input:
         fetched_data,
-        code("data/read.py", "data/local.py", "data/cards.yaml", "stages/images.py"),
+        code("data/read.py", "data/local.py", "data/decode.py", "data/cards.yaml"),
+        code("stages/images.py"),
     output:
         PATHS.targets,
+        [PATHS.skipped] if STUDY.data.folder else [],
     log:
         PATHS.log("targets"),
     benchmark:

@@ -41,7 +41,13 @@ rule measurement:
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         lambda wildcards: code(f"experiments/{wildcards.measurement}.py"),
-        code("experiments/bench.py", "samplers.py", "metrics.py", "priors/network.py"),
+        code(
+            "experiments/bench.py",
+            "samplers.py",
+            "metrics.py",
+            "distances.py",
+            "priors/network.py",
+        ),
         code("bounds/floor.py", "bounds/information.py", "dpsgd.py", "attack.py"),
     output:
         PATHS.experiment("{measurement}"),
@@ -84,6 +90,6 @@ rule experiments:
         [PATHS.experiment(name) for name in EXPERIMENTS + MEASUREMENTS],
         [
             PATHS.figure(name, kind)
-            for name in (*EXPERIMENTS, "scale", "shift", "dpsgd")
-            for kind in ("pdf", "png", "csv")
+            for name in (*EXPERIMENTS, "scale", "shift", "transition", "dpsgd")
+            for kind in figures.KINDS
         ],

@@ -31,5 +31,5 @@ rule theory:
         [
             PATHS.figure(name, kind)
             for name in ("information", "floors")
-            for kind in ("pdf", "png", "csv")
+            for kind in figures.KINDS
         ],

@@ -98,6 +98,10 @@ def test_a_stage_depends_only_on_its_own_part():
             assert config.stage_settings(base, stage) == config.stage_settings(other, stage)
     assert config.stage_settings(base, "figures") != config.stage_settings(style, "figures")
     assert config.stage_settings(base, "bounds") != config.stage_settings(more, "bounds")
+    redacted = config.resolve({"report": {"redact": True}})
+    assert config.stage_settings(redacted, "report")["report"] == {"redact": True}
+    assert config.stage_settings(base, "report")["report"] == {"redact": False}
+    assert config.stage_settings(base, "figures") == config.stage_settings(redacted, "figures")
     seed = config.resolve({"seed": 1})
     for stage in ("data", "privatize", "reconstruct", "evaluate"):
         assert config.stage_settings(base, stage) != config.stage_settings(seed, stage)

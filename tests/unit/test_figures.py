@@ -1,8 +1,9 @@
 """Figures from an invented study: files, bytes, numbers, styles, what is missing, and no torch."""
 
+import json
+import re
 import subprocess
 import sys
-import time
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from PIL import Image
 
 from vpaudit import figures, stats
 from vpaudit.errors import VpauditError
-from vpaudit.figures import grid
+from vpaudit.figures import grid, latex
 from vpaudit.figures import style as styles
 from vpaudit.figures.axes import _apart
 from vpaudit.names import ENGINE_FIGURES, number, power
@@ -30,9 +31,7 @@ def results(tmp_path_factory):
 def drawn(results, tmp_path_factory):
     out = tmp_path_factory.mktemp("figures")
     for name in figures.NAMES:
-        start = time.monotonic()
         figures.render(name, results, out)
-        assert time.monotonic() - start < 30, name  # 3 s alone; a loaded machine is slower
     return out
 
 
@@ -44,7 +43,7 @@ def csv(folder, name, **where):
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_three_files_and_nothing_else(drawn, name):
+def test_four_files_and_nothing_else(drawn, name):
     assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     pdf = (drawn / f"{name}.pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
@@ -52,13 +51,64 @@ def test_three_files_and_nothing_else(drawn, name):
     assert b"/Type3" not in pdf
     assert b"/CreationDate" not in pdf
     assert len(csv(drawn, name)) > 10
-    assert sorted(p.stem for p in drawn.iterdir()) == sorted(3 * list(figures.NAMES))
+    assert "30 images of discs" in (drawn / f"{name}.txt").read_text()
+    assert re.search(r"seed 7\. Commit .+\.$", (drawn / f"{name}.txt").read_text())
+    assert sorted(p.stem for p in drawn.iterdir()) == sorted(4 * list(figures.NAMES))
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_for_one_column_of_a_page(results, tmp_path, name):
+    """As wide as a column, no higher than a page, text as text; a grid with as many mu as have room."""
+    figures.render(name, results, tmp_path, "single")
+    with Image.open(tmp_path / f"{name}.png") as image:
+        width, height = (side / 300 for side in image.size)
+    assert 2.5 < width < 3.5
+    assert height <= 9.01
+    pdf = (tmp_path / f"{name}.pdf").read_bytes()
+    assert b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
+    if name == "reconstructions":
+        shown = csv(tmp_path, name)["mu"].unique()
+        assert {MU[0], MU[-1]} <= set(shown)
+        assert len(shown) < len(MU)
+
+
+def test_images_without_classes_are_shown_too():
+    assert grid.spread(np.full(5, -1)) == [0, 1, 2]
+    assert grid.fitting([1, 2, 3, 4, 5, 6, 7], 3) == [1, 4, 7]
+
+
+def test_latex_tables_hold_the_numbers(results):
+    """Every row has a cell a mu; values are those of the study."""
+    study = Study(results)
+    text = latex.metrics(study)
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert all(line.count(" & ") == len(MU) for line in body)
+    assert text.count(r"\midrule") == 5
+    assert text.startswith(r"\begin{tabular}{lrrrrrrrr}")
+    assert r"\toprule" in text
+    assert r"\bottomrule" in text
+    curve = study.curve("unconditional", "ddim", "ssim").set_index("mu").loc[10.0]
+    rows = [line.split(" & ") for line in body]
+    at = next(i for i, row in enumerate(rows) if "SSIM" in row[0])
+    line = next(i for i, row in enumerate(rows) if i > at and row[0] == "DDIM")
+    column = 1 + MU.index(10.0)
+    assert rows[line][column] == number(curve["value"])
+    assert rows[line + 1][column] == rf"{{\tiny [{number(curve['low'])}, {number(curve['high'])}]}}"
+
+
+def test_latex_of_claims_is_escaped(results):
+    text = latex.claims(json.loads((results / "summary.json").read_text()))
+    assert r"Success grows with $\mu$ (SSIM) \& more" in text
+    assert "$-$0.2 [$-$0.3, $-$0.1] & 30 & not confirmed" in text
+    assert text.count(r"\\") == 7
+    assert latex.escape("50 % of a_b µ") == r"50 \% of a\_b $\mu$"
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
 def test_same_files_same_bytes(results, drawn, tmp_path, name):
     figures.render(name, results, tmp_path)
-    for kind in ("png", "pdf", "csv"):
+    for kind in figures.KINDS:
         assert (tmp_path / f"{name}.{kind}").read_bytes() == (drawn / f"{name}.{kind}").read_bytes()
 
 
@@ -280,3 +330,26 @@ def test_torch_is_never_loaded_by_drawing(results, tmp_path):
 def test_names_of_experiments_figures_are_those_of_the_registry():
     """The layout knows them without matplotlib; the registry draws them."""
     assert set(ENGINE_FIGURES) == set(figures.ALL) - set(figures.FIGURES)
+
+
+def test_transition_is_predicted_where_other_images_behave_alike(tmp_path):
+    """A table that copies the study's own values predicts what is measured, in every metric and for both baselines."""
+    folder = write(tmp_path / "results")
+    study, rows = Study(folder), []
+    for metric in study.measured:
+        parts = {
+            "own": study.grid("unconditional", "ddim", metric),
+            "others": study.others("ddim", metric),
+            "unrelated": study.unrelated(metric).to_frame(0.0),
+        }
+        for kind, wide in parts.items():
+            long = wide.melt(ignore_index=False, var_name="mu", value_name="value").rename_axis("image").reset_index()
+            rows.append(long.assign(kind=kind, metric=metric))
+    (folder / "experiments").mkdir()
+    table = pd.concat([pd.concat(rows).assign(source=source) for source in ("reference", "prior")])
+    table.astype({"mu": float}).to_parquet(folder / "experiments" / "transition.parquet", index=False)
+    figures.render("transition", folder, tmp_path / "out")
+    drawn = pd.read_csv(tmp_path / "out" / "transition.csv")
+    found = drawn.pivot_table(index=["metric", "kind"], columns="source", values="value")
+    assert np.allclose(found["prior"], found["targets"])
+    assert found["targets"].gt(0).all()

@@ -8,7 +8,7 @@ import pytest
 from fake_results import MU, write
 
 from vpaudit import config as configuration
-from vpaudit import summary
+from vpaudit import stats, summary
 from vpaudit.layout import Layout
 
 
@@ -37,9 +37,9 @@ def test_one_rule_for_both_directions(intervals, verdict, weakest, caveat):
 
 
 def test_the_threshold_is_where_the_gap_changes_sign():
-    assert summary.crossing([1, 10, 100], np.array([-1.0, 1.0, 2.0])) == pytest.approx(10**0.5)
-    assert summary.crossing([1, 10, 100], np.array([1.0, 1.0, 2.0])) == 1
-    assert np.isnan(summary.crossing([1, 10, 100], np.array([1.0, 1.0, -2.0])))
+    assert stats.crossing([1, 10, 100], np.array([-1.0, 1.0, 2.0])) == pytest.approx(10**0.5)
+    assert stats.crossing([1, 10, 100], np.array([1.0, 1.0, 2.0])) == 1
+    assert np.isnan(stats.crossing([1, 10, 100], np.array([1.0, 1.0, -2.0])))
 
 
 @pytest.fixture(scope="module")

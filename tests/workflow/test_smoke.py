@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +83,10 @@ def test_everything_is_there_and_nothing_is_left_to_do(study):
     results = study / "results" / "smoke"
     for name in ("summary.json", "report.html", "metrics.parquet", "bounds.parquet", "config.yaml"):
         assert (results / name).stat().st_size > 100
-    assert {p.suffix for p in (study / "figures" / "smoke").iterdir()} == {".pdf", ".png", ".csv"}
+    figures = study / "figures" / "smoke"
+    assert {p.suffix for p in figures.iterdir()} == {".pdf", ".png", ".csv", ".txt", ".tex"}
+    for path in (*figures.glob("*.png"), *figures.glob("*.tex")):
+        assert "seed 240307588. Commit not known." in path.with_suffix(".txt").read_text()  # no git in this copy
     assert planned(study) == {}
 
 
@@ -119,12 +124,88 @@ def test_style_change_redraws_figures_alone(study):
     assert jobs["figure"] >= 4
 
 
+def test_redaction_writes_the_page_again_and_nothing_else(study):
+    assert planned(study, "--config", 'report={"redact": true}') == {"report": 1, "all": 1}
+
+
 def test_one_more_mu_computes_only_that_mu(study):
     jobs = planned(study, "--config", 'mechanism={"mu": [2, 10, 20, 50]}')
     assert {name: jobs[name] for name in ("privatize", "reconstruct", "evaluate")} == {
         "privatize": 1, "reconstruct": 1, "evaluate": 1,
     }  # fmt: skip
     assert not set(jobs) & {"targets", "train_prior", "baseline"}
+
+
+def test_snakemakes_own_report_works_offline_and_holds_figures_by_section(study, tmp_path):
+    """Every way out is blocked; captions, sections and all figures are inside."""
+    command = ["snakemake", "--configfile", "config/smoke.yaml", "--report", str(tmp_path / "report.zip")]
+    blocked = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")}
+    done = subprocess.run(
+        command, cwd=study, env={**environment(study), **blocked}, text=True, capture_output=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        names = archive.namelist()
+        page = "".join(archive.read(n).decode() for n in names if n.endswith((".html", ".js")))
+        images = {archive.read(n) for n in names if n.endswith(".png")}
+    made = study / "figures" / "smoke"
+    assert {path.read_bytes() for path in made.glob("*.png")} <= images
+    for word in ("Visual examples", "Success over the noise, against bounds", "Prior and distribution shift"):
+        assert word in page
+    assert "n = 24 images of digits" in page
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.https?:", page)
+
+
+def test_an_audit_of_peoples_own_images(study, tmp_path):
+    """Files as people have them, through the rules of the studies, to an answer that names nobody."""
+    copy = tmp_path / "audit"
+    shutil.copytree(study, copy, symlinks=True)
+    folder = copy / "patient_smith"
+    folder.mkdir()
+    digits = np.load(study / "results/smoke/targets.npz")["images"]
+    for i in range(6):
+        Image.fromarray(digits[i]).resize((24, 24)).save(folder / f"smith_{i}.png")
+    (folder / "smith_cut.png").write_bytes((folder / "smith_0.png").read_bytes()[:60])
+    shutil.copy(folder / "smith_1.png", folder / "smith_twin.png")
+    prior = ("--prior", "results/smoke/prior", "--gaussian", "results/smoke/gaussian")
+    command = (
+        "audit",
+        "--images",
+        "patient_smith",
+        "--noise-multiplier",
+        "0.1",
+        "--steps",
+        "4",
+        "--sample-rate",
+        "0.5",
+    )
+    done = vpaudit(copy, *command, *prior, "--out", "answer", "--cores", "2", timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "6 images audited, 2 left out" in done.stdout
+    assert "Smallest noise multiplier" in done.stdout or "noise multiplier of" in done.stdout
+    out = copy / "answer"
+    found = json.loads((out / "audit.json").read_text())
+    assert [row["mu"] for row in found["asked"]] == [10, 14.14, 20]
+    assert {row["mu"] for row in found["visible"]} == {10, 14.14, 20}
+    assert "held-out images" in found["distance"]["reference"]
+    for name in (
+        "report.html",
+        "audit.txt",
+        "tables/metrics.csv",
+        "figures/reconstructions.png",
+        "figures/metrics.tex",
+    ):
+        assert (out / name).stat().st_size > 100, name
+    private = [
+        *out.rglob("*"),
+        *(copy / "results" / found["study"]).rglob("*"),
+        *(copy / "figures" / found["study"]).rglob("*"),
+    ]
+    assert not [p for p in private if p.stat().st_mode & 0o077]
+    shareable = b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
+    assert b"smith" not in shareable
+    assert str(copy).encode() not in shareable
+    assert "smith_cut.png" in (copy / "results" / found["study"] / "left_out.csv").read_text()
 
 
 def test_experiments_run_through_the_same_graph(study, tmp_path):
@@ -216,9 +297,9 @@ def test_bad_configuration_stops_before_anything_runs(study, arguments, expected
     assert expected in done.stderr + done.stdout
 
 
-def vpaudit(copy: Path, *arguments: str) -> subprocess.CompletedProcess:
+def vpaudit(copy: Path, *arguments: str, timeout: int = 120) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "vpaudit", *arguments]
-    return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=120)
+    return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=timeout)
 
 
 def test_a_prior_that_does_not_fit_is_refused_by_name(study, tmp_path):

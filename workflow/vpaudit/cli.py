@@ -1,8 +1,6 @@
 """The command line: stages (called by the rules), and what a person asks for directly.
 
 Heavy libraries are imported by the command that needs them, so that help and errors come at once.
-Exit codes: 0 done; 1 a bug (traceback); 2 something the user can mend (message and hint); 3 `compare` found a
-difference; 130 interrupted.
 """
 
 import argparse
@@ -12,11 +10,14 @@ import sys
 import time
 import traceback
 
-from vpaudit import __version__, cli_theory
+from vpaudit import __version__, cli_audit, cli_theory
 from vpaudit.errors import VpauditError
+from vpaudit.plan import CALLS_PER_SECOND
 
-IMAGE_STAGES = ("targets", "privatize", "reconstruct", "baseline", "evaluate", "prior", "experiment", "overlap")
-TABLE_STAGES = ("bounds", "collect", "summary", "figure", "report", "experiment-table", "theory")
+IMAGE_STAGES = (
+    "targets", "privatize", "reconstruct", "baseline", "evaluate", "domain", "prior", "experiment", "overlap",
+)  # fmt: skip
+TABLE_STAGES = ("bounds", "collect", "summary", "figure", "latex", "report", "experiment-table", "theory")
 STAGE_HELP = {
     "targets": "choose the attacked images",
     "prior": "train the study's diffusion prior (resumes from work/)",
@@ -24,16 +25,28 @@ STAGE_HELP = {
     "reconstruct": "run every attack, at one mu",
     "baseline": "compare unrelated test images",
     "evaluate": "measure reconstructions, at one mu",
+    "domain": "measure how far the images are from the prior's own kind",
     "experiment": "run one experiment on the attack engine, at one mu",
     "overlap": "look for targets among training images",
     "bounds": "compute the bounds over the grid of mu",
     "collect": "join the tables of all mu",
     "summary": "claims, verdicts, versions, wall time",
     "figure": "draw one figure",
+    "latex": "write the tables of metrics and claims in LaTeX",
     "report": "write the HTML report",
     "theory": "bounds for adversaries with a realistic prior",
     "experiment-table": "join an experiment's tables of all mu",
 }
+
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    a bug (traceback)
+  2    something you can mend (message and hint), also a wrong command line
+  3    `compare` found a difference
+  130  interrupted; the same command goes on from there
+"""
 
 
 class Differs(VpauditError):
@@ -73,7 +86,10 @@ def _log(arguments, started: float, text: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="vpaudit", description="See what a differential-privacy budget leaves visible.")
+    top = argparse.ArgumentParser(
+        prog="vpaudit", description="See what a differential-privacy budget leaves visible.", epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     top.add_argument("--version", action="version", version=f"vpaudit {__version__}")
     top.add_argument("--log", metavar="FILE", help="append to FILE how the command ended")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -81,10 +97,13 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=f"stage: {STAGE_HELP[name]}", description=STAGE_HELP[name])
         _stage_options(command, name)
         command.set_defaults(run=_run_stage, stage=name)
+    cli_audit.add_commands(commands)
     cli_theory.add_commands(commands)
     plan = commands.add_parser("plan", help="jobs, network calls, hours and disk of a study, before anything runs")
     plan.add_argument("configfile", nargs="*", help="YAML overlays over the defaults (default: the embedded study)")
-    plan.add_argument("--calls-per-second", type=float, default=600.0, help="network calls, > 0 (default: %(default)g)")
+    plan.add_argument(
+        "--calls-per-second", type=float, default=CALLS_PER_SECOND, help="network calls, > 0 (default: %(default)g)"
+    )
     plan.add_argument("--devices", type=int, default=1, help="that work at once, >= 1 (default: %(default)s)")
     plan.add_argument("--shape", type=int, nargs=3, metavar=("C", "H", "W"), help="of images (default: the card's)")
     plan.set_defaults(run=_plan)
@@ -133,6 +152,9 @@ def parser() -> argparse.ArgumentParser:
     )
     engine.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
     engine.set_defaults(run=_engine_docs)
+    completion = commands.add_parser("completion", help="print a script that completes this command in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh"), help='e.g. eval "$(vpaudit completion bash)"')
+    completion.set_defaults(run=_completion)
     closing = commands.add_parser("closing", help="print what a finished study found")
     closing.add_argument("--config", required=True, help="resolved configuration, results/<study>/config.yaml")
     closing.set_defaults(run=_closing)
@@ -149,7 +171,7 @@ def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--name", required=True, help=f"name of the {name.split('-')[0]}")
     if name in IMAGE_STAGES:
         command.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    if name in ("reconstruct", "baseline", "evaluate", "experiment"):
+    if name in ("reconstruct", "baseline", "evaluate", "domain", "experiment"):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     if name == "prior":
         command.add_argument(
@@ -285,6 +307,12 @@ def _few_step(arguments) -> None:
 
     torch.set_num_threads(max(1, arguments.threads))
     images.few_step(configuration.load(arguments.config), arguments.prior)
+
+
+def _completion(arguments) -> None:
+    import shtab
+
+    print(shtab.complete(parser(), arguments.shell))
 
 
 def _closing(arguments) -> None:

@@ -29,12 +29,19 @@ class Data(Section):
     )
     size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
     grey: bool = Field(False, description="bring those to one channel")
+    colour: bool = Field(False, description="bring those to three channels")
     under: str = Field("", description="only what lies under this folder inside it, e.g. test")
     train: str | None = Field(
         None, description="folder or archive of training images, for the Gaussian prior of a study of a folder"
     )
     train_under: str = Field("", description="only what lies under this folder inside that")
     images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
+
+    @model_validator(mode="after")
+    def _one_of_both(self):
+        if self.grey and self.colour:
+            raise ValueError("grey and colour exclude each other: leave one of them out")
+        return self
 
 
 class Mechanism(Section):
@@ -65,7 +72,7 @@ class Mechanism(Section):
 class Training(Section):
     """How a prior is trained (`snakemake train_prior`); nothing of it touches the shipped weights."""
 
-    images_seen: int = Field(1_260_000, gt=0, description="training examples with repetition")
+    images_seen: int = Field(1_900_000, gt=0, description="training examples with repetition")
     batch_size: int = Field(256, gt=0, description="images a step")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     optimizer: Literal["muon", "adamw"] = Field("muon", description="for the blocks' matrices; AdamW for the rest")
@@ -73,7 +80,7 @@ class Training(Section):
     ema_decay: float = Field(0.998, ge=0, lt=1, description="exponential moving average of the weights")
     label_dropout: float = Field(0.3, ge=0, le=1, description="share trained without label")
     sigma_range: tuple[float, float] = Field((0.02, 150.0), description="noise std on [-1, 1] that the prior covers")
-    log_normal_share: float = Field(0.7, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
+    log_normal_share: float = Field(0.55, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
     log_normal_std: float = Field(1.2, gt=0, description="their spread; the rest is uniform in log sigma")
     width: int = Field(256, gt=0, description="transformer width")
     layers: int = Field(8, gt=0, description="transformer blocks")
@@ -95,7 +102,7 @@ class FewStep(Section):
 
     calls: list[int] = Field([3, 4, 5, 6], description="network calls of each solver, >= 1")
     images: int = Field(256, ge=1, description="training images")
-    evaluations: int = Field(60, ge=0, description="tries in the search for noise levels, on 64 of them")
+    evaluations: int = Field(24, ge=0, description="tries in the search for noise levels, on 64 of them")
     sigma_range: tuple[float, float] = Field((0.15, 30.0), description="starting noises covered")
     levels: int = Field(12, ge=2, description="starting noises fitted, log-spaced")
 
@@ -226,6 +233,7 @@ class Experiments(Section):
 
     mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
     images: int = Field(64, ge=2, description="the first of the study's images")
+    compile: bool = Field(True, description="torch.compile the network, which pays in jobs as long as these")
     dpsgd: DpSgd = DpSgd()
 
     @field_validator("mu")
@@ -251,6 +259,14 @@ class Jobs(Section):
     )
     keep_checkpoints: bool = Field(
         True, description="after a job, in work/: another attack then computes only itself; false halves the disk"
+    )
+
+
+class Report(Section):
+    """What the page results/<study>/report.html shows."""
+
+    redact: bool = Field(
+        False, description="metrics instead of every image: targets, observations and reconstructions stay out"
     )
 
 
@@ -283,6 +299,7 @@ class Config(Section):
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
     jobs: Jobs = Jobs()
+    report: Report = Report()
     shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
 
     @model_validator(mode="after")
@@ -417,6 +434,6 @@ def stage_settings(config: Config, stage: str) -> dict:
             "images": c["experiments"]["images"],
         },
         "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
-        "report": {"study": c["study"]},
+        "report": {"study": c["study"], "report": c["report"]},
     }
     return parts[stage]

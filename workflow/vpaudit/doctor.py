@@ -29,15 +29,19 @@ class Check:
 
 
 def examine(config: Config, root: Path = Path(".")) -> list[Check]:
-    """Every check, in the order in which things would fail."""
+    """Every check, of images and of all else."""
+    return [*environment(config, root), _guarded("data", lambda: _data(config))]
+
+
+def environment(config: Config, root: Path = Path(".")) -> list[Check]:
+    """Every check but that of the images, in the order in which things would fail."""
     layout = Layout(config)
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("environment", lambda: _packages(root)),
         ("processor", _processor),
         ("memory", _memory),
         ("disk", lambda: _disk(root)),
-        ("data", lambda: _data(config)),
-        ("prior", lambda: _weights("prior", root / layout.prior, "transformer/diffusion_pytorch_model.safetensors")),
+        ("prior", lambda: _weights("prior", root / layout.prior, _network(root / layout.prior))),
         ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, "gaussian.safetensors")),
         ("LPIPS", _lpips),
     ]
@@ -106,12 +110,20 @@ def _data(config: Config) -> Check:
     from vpaudit import data
 
     if config.data.folder:
-        chosen = config.data
-        images = data.load_local(chosen.folder, chosen.size, chosen.grey, chosen.under)
+        about = config.data
+        reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed)
+        if reading.skipped:
+            return Check("data", "warning", "; ".join(reading.lines()), "these are left out; the others are audited")
+        images = reading.images
     else:
         images = data.load(config.data.name, "test")
     shape = "×".join(str(side) for side in images.images.shape[1:])
     return Check("data", "ok", f"{images.name}: {len(images)} images of {shape}")
+
+
+def _network(folder: Path) -> str:
+    part = "unet" if (folder / "unet").is_dir() else "transformer"
+    return f"{part}/diffusion_pytorch_model.safetensors"
 
 
 def _weights(name: str, folder: Path, file: str) -> Check:

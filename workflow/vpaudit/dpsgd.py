@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from vpaudit import accounting
+from vpaudit.mechanism import Mechanism, dp_optimizer
 from vpaudit.rng import generator
 
 Records = tuple[torch.Tensor, torch.Tensor]
@@ -179,17 +180,13 @@ def train(model: nn.Module, records: Records, training: Training, gradient_filte
         what was spent: noise_multiplier, steps, epsilon as accounted after the run, sigma.
     """
     from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
 
     images, labels = records
     batch, noise_multiplier = training.sample_rate * len(images), training.noise_multiplier
     twin = copy.deepcopy(model)  # what a filter sees: it may take public gradients, and Opacus' hooks must not
     wrapped = GradSampleModule(model, loss_reduction="mean")
-    optimizer = DPOptimizer(
-        torch.optim.SGD(wrapped.parameters(), lr=training.lr), noise_multiplier=noise_multiplier,
-        max_grad_norm=training.max_grad_norm, expected_batch_size=batch, loss_reduction="mean",
-        generator=generator(*key, "noise"),
-    )  # fmt: skip
+    mechanism = Mechanism(1 / noise_multiplier, training.max_grad_norm)
+    optimizer = dp_optimizer(wrapped.parameters(), mechanism, (*key, "noise"), batch, training.lr, "mean")
     sampling = generator(*key, "sampling")
     sigma = noise_multiplier * training.max_grad_norm / batch
     for _ in range(training.steps):

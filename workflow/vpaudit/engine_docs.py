@@ -54,14 +54,69 @@ SECTIONS = (
         "gradients", "quantity in ('share', 'separable')", ["quantity", "design", "strength"], "batch",
     ),
     (
+        "bfloat16 against float32",
+        "The same observations and random numbers in both precisions.",
+        "precision", "", ["quantity", "sampler"], "mu",
+    ),
+    (
         "Against other libraries",
         "The same prior, images and noise; quality by network calls.",
         "peers", "metric == 'mse'", ["method", "calls"], "mu",
     ),
     (
+        "What it costs",
+        "Wall time of an attack over that of its network calls alone, on a batch of images.",
+        "cost", "quantity == 'wall time / bare calls'", ["attack", "calls"], "images",
+    ),
+    (
+        "Kinds of arithmetic",
+        "Network calls a second over those in float32; compiling takes up to a minute, once.",
+        "cost", "compiled == compiled", ["precision", "compiled"], "quantity",
+    ),
+    (
+        "Bits about one image",
+        "What the release tells, at most, by prior; what a wrong prior loses (theory.md, section 2).",
+        "information", "", ["quantity", "prior"], "mu",
+    ),
+    (
+        "What no attack can beat",
+        "Attacks, and floors (theory.md, sections 3 and 4); a similarity's floor is a ceiling.",
+        "floors", "", ["metric", "quantity", "prior"], "mu",
+    ),
+    (
         "Predicted without the attacked images",
-        "Mean MSE predicted from training images (reference) and from the prior's own images.",
-        "prediction", "", ["source", "prior", "attack"], "mu",
+        "Mean MSE of attacks predicted from training images (reference) and from the prior's own images (prior).",
+        "prediction", "quantity == 'MSE'", ["source", "prior", "attack"], "mu",
+    ),
+    (
+        "How well, against distances between sets of images",
+        "Over all priors, attacks and µ; Fréchet, kernel and pixel distances as a line fitted to the judged points.",
+        "prediction", "quantity != 'MSE'", ["source"], "quantity",
+    ),
+    (
+        "Where reconstruction ends",
+        "µ* below which output is no closer to its target than to others' targets, or than unrelated images are.",
+        "transition", "", ["metric", "kind"], "source",
+    ),
+    (
+        "A measure that does not depend on size",
+        "Rank correlation of a measure's values (over images and µ) between each size and the largest.",
+        "scale", "quantity == 'rank correlation between sizes'", ["source", "metric"], "size",
+    ),
+    (
+        "Distribution shift",
+        "Rank correlation of a distance between classes with the loss of quality under the wrong one.",
+        "shift", "distance == distance", ["distance"], "mu",
+    ),
+    (
+        "Success without the target",
+        "Rank correlation with the achieved error over images, at one µ: agreement of draws; statistics of one draw.",
+        "draws", "quantity == 'rank correlation'", ["estimate"], "mu",
+    ),
+    (
+        "The error as it is estimated from the draws",
+        "Estimated over achieved MSE of a draw, by number of draws, under the right prior and a wrong one.",
+        "draws", "quantity == 'estimate / achieved'", ["prior", "draws"], "mu",
     ),
     (
         "Denoising gradients inside DP-SGD",
@@ -97,18 +152,23 @@ def page(figures: Path) -> str:
 
 
 def _markdown(table: pd.DataFrame, rows: list[str], column: str) -> str:
-    names = list(table[column].drop_duplicates().sort_values())
-    lines = ["| " + " | ".join([*rows, *(f"{column} = {name:g}" for name in names)]) + " |"]
+    names = list(table[column].drop_duplicates())
+    if table[column].dtype.kind in "if":
+        names = sorted(names)
+    heads = [name if isinstance(name, str) else f"{column} = {name:g}" for name in names]
+    lines = ["| " + " | ".join([*rows, *heads]) + " |"]
     lines.append("|" + "---|" * (len(rows) + len(names)))
     for key, part in table.groupby(rows, sort=False, dropna=False):
         cells = {cell[column]: _cell(cell) for _, cell in part.iterrows()}
         labels = [f"{k:g}" if isinstance(k, float) else str(k) for k in key]
         lines.append("| " + " | ".join([*labels, *(cells.get(name, "–") for name in names)]) + " |")
-    counts = table["n"].dropna()
+    counts = table.get("n", pd.Series(dtype=float)).dropna()
     return "\n".join(lines) + (f"\n\nn = {counts.min():g} to {counts.max():g}.\n" if len(counts) else "\n")
 
 
 def _cell(row: pd.Series) -> str:
     if pd.isna(row["value"]):
         return "–"
+    if pd.isna(row.get("low")):
+        return f"{row['value']:.3g}"
     return f"{row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"

@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from vpaudit import io, samplers
 
 FILE = "few_step.json"
-FLOW_CALLS = 100  # of the converged flow that is fitted to
+FLOW_CALLS = 60  # of the converged flow that is fitted to
 LOWEST = 0.005  # no call below this noise, a quarter of the lowest trained level
 
 
@@ -158,7 +158,7 @@ def fit(
     sigmas,
     calls: Sequence[int],
     noise: Callable[[float], torch.Tensor],
-    evaluations: int = 60,
+    evaluations: int = 24,
     few: int = 64,
     report: Callable[[str], None] = print,
 ) -> tuple[list[Plan], dict[int, list[float]]]:

@@ -21,8 +21,7 @@ import torch
 from torch import nn
 
 from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism, Observation
-from vpaudit.rng import generator
+from vpaudit.mechanism import Mechanism, Observation, dp_optimizer
 
 DESIGNS = ("fowl", "sparse", "trap")
 SEPARABLE = 1e-6  # how far (M^+ M)_bb may be from 1
@@ -102,17 +101,9 @@ def release(
 ) -> Released:
     """One DP-SGD step of Opacus on a batch x (B, C, H, W) with labels (B,); `key` names the batch for its noise."""
     from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
 
     model = GradSampleModule(network, loss_reduction="sum")
-    optimizer = DPOptimizer(
-        torch.optim.SGD(model.parameters(), lr=1.0),
-        noise_multiplier=mechanism.noise_multiplier,
-        max_grad_norm=mechanism.max_grad_norm,
-        expected_batch_size=1,
-        loss_reduction="sum",
-        generator=generator(seed, *key, f"mu={mechanism.mu:g}", "imprint"),
-    )
+    optimizer = dp_optimizer(model.parameters(), mechanism, (seed, *key, f"mu={mechanism.mu:g}", "imprint"))
     try:
         optimizer.zero_grad()
         logits = model(x.clone().requires_grad_())

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vpaudit.mechanism import Mechanism
-from vpaudit.rng import generator
+from vpaudit.mechanism import Mechanism, dp_optimizer
 
 
 def matched_filter(y: torch.Tensor, candidates: torch.Tensor, mechanism: Mechanism) -> torch.Tensor:
@@ -66,14 +65,9 @@ def gradient_attack(
         key: names the run's noise.
     """
     from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
 
     wrapped = GradSampleModule(model, loss_reduction="sum")
-    optimizer = DPOptimizer(
-        torch.optim.SGD(wrapped.parameters(), lr=lr), noise_multiplier=mechanism.noise_multiplier,
-        max_grad_norm=mechanism.max_grad_norm, expected_batch_size=1, loss_reduction="sum",
-        generator=generator(*key, "gradient attack"),
-    )  # fmt: skip
+    optimizer = dp_optimizer(wrapped.parameters(), mechanism, (*key, "gradient attack"), lr=lr)
     batch = [torch.cat([rest, mine[target : target + 1]]) for rest, mine in zip(others, candidates)]
     scores = torch.zeros(len(candidates[0]), dtype=torch.float64)
     for _ in range(steps):

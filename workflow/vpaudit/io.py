@@ -13,8 +13,11 @@ from vpaudit.errors import VpauditError
 
 
 @contextlib.contextmanager
-def atomic(path: str | os.PathLike) -> Iterator[Path]:
+def atomic(path: str | os.PathLike, private: bool = False) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it is renamed to `path`, on failure removed.
+
+    Args:
+        private: readable and writable by the owner only, from the first byte on; else as the umask says.
 
     Raises:
         VpauditError: the disk is full or the place cannot be written; nothing is left behind.
@@ -29,7 +32,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o600 if private else 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise _write_error(path, error) from error

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vpaudit import io
 from vpaudit.config import Config
 from vpaudit.names import ENGINE_FIGURES
 
@@ -20,6 +21,12 @@ class Layout:
         self.gaussian = Path(config.prior.gaussian)
 
     @property
+    def prior_card(self) -> dict:
+        """What is said of the prior; nothing, if it is a foreign one."""
+        path = self.prior / "card.json"
+        return io.read_json(path) if path.exists() else {}
+
+    @property
     def trained_prior(self) -> Path:
         """Where `train_prior` writes; the study reads `prior.path`, which may be this folder."""
         return self.results / "prior"
@@ -31,6 +38,11 @@ class Layout:
     @property
     def targets(self) -> Path:
         return self.results / "targets.npz"
+
+    @property
+    def skipped(self) -> Path:
+        """Images of a folder that were left out, with the reason; file names, so it stays where the study is."""
+        return self.results / "skipped.csv"
 
     def observation(self, part: str) -> Path:
         return self.results / "observations" / f"mu={part}.npz"

@@ -133,6 +133,21 @@ class ImprintLayer(torch.nn.Module):
         return self.linear(x.flatten(1)).sum(dim=1)
 
 
+def dp_optimizer(parameters, mechanism: Mechanism, key: tuple, batch: float = 1, lr: float = 1.0, reduction="sum"):
+    """Opacus' optimizer over SGD: clips per-sample gradients to C, adds noise of std sigma, divides by batch if "mean".
+
+    Args:
+        parameters: of a `GradSampleModule`; key: names the noise; batch: expected size; reduction: "sum" or "mean".
+    """
+    from opacus.optimizers import DPOptimizer
+
+    return DPOptimizer(
+        torch.optim.SGD(parameters, lr=lr), noise_multiplier=mechanism.noise_multiplier,
+        max_grad_norm=mechanism.max_grad_norm, expected_batch_size=batch, loss_reduction=reduction,
+        generator=generator(*key),
+    )  # fmt: skip
+
+
 def release_opacus(
     x, ids, labels, mechanism: Mechanism, dataset: str, seed: int, round_: int = 0, rows: int = 1
 ) -> Observation:
@@ -143,20 +158,13 @@ def release_opacus(
     (Ziller et al. 2402.12861 average the rows, which is the same up to scale).
     """
     from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
 
     model = GradSampleModule(ImprintLayer(x[0].numel(), rows))
     weight = model._module.linear.weight
     released = torch.empty_like(x)
     for row, image_id in enumerate(ids.tolist()):
-        optimizer = DPOptimizer(
-            torch.optim.SGD(model.parameters(), lr=1.0),
-            noise_multiplier=mechanism.noise_multiplier,
-            max_grad_norm=mechanism.max_grad_norm,
-            expected_batch_size=1,
-            loss_reduction="sum",
-            generator=generator(*release_key(seed, dataset, image_id, mechanism.mu, round_), "opacus"),
-        )
+        key = (*release_key(seed, dataset, image_id, mechanism.mu, round_), "opacus")
+        optimizer = dp_optimizer(model.parameters(), mechanism, key)
         optimizer.zero_grad()
         model(x[row : row + 1].clone().requires_grad_()).sum().backward()  # opacus' hooks want a differentiable input
         optimizer.pre_step()  # clips the per-sample gradient, adds the noise, leaves it in weight.grad

@@ -25,11 +25,21 @@ LPIPS = ("lpips_vgg_64", "lpips_vgg")  # a study has one of them
 MAIN_METRICS = ("mse", "ssim", *LPIPS)  # those in which the paper's claims are checked
 
 # Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
-EXPERIMENTS = ("calls", "calibration", "averaging", "knowledge", "rounds", "gradients", "prediction", "draws")
+EXPERIMENTS = (
+    "calls",
+    "calibration",
+    "averaging",
+    "knowledge",
+    "rounds",
+    "gradients",
+    "prediction",
+    "draws",
+    "precision",
+)
 # Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
-MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "dpsgd")
+MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "transition", "distances", "dpsgd")
 # Figures that are no part of the default study, and lie in a folder of their own.
-ENGINE_FIGURES = (*EXPERIMENTS, "scale", "shift", "dpsgd", "peers", "information", "floors")
+ENGINE_FIGURES = (*EXPERIMENTS, "scale", "shift", "transition", "dpsgd", "peers", "cost", "information", "floors")
 
 LABELS = {
     "raw": "observation (no prior)",

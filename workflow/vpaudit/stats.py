@@ -51,3 +51,18 @@ def _row_spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     with np.errstate(invalid="ignore"):
         return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+
+
+def crossing(mu: list[float], gap: np.ndarray) -> float:
+    """The mu at which gap (> 0: attack better than unrelated) last becomes positive, linear in log mu.
+
+    The grid's first value if the gap is positive throughout, NaN if it is not positive at the grid's end.
+    """
+    if gap[-1] <= 0:
+        return float("nan")
+    below = np.flatnonzero(gap <= 0)
+    if not len(below):
+        return float(mu[0])
+    i = below[-1]
+    share = -gap[i] / (gap[i + 1] - gap[i])
+    return float(np.exp(np.log(mu[i]) + share * (np.log(mu[i + 1]) - np.log(mu[i]))))

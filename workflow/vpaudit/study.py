@@ -113,6 +113,18 @@ class Study:
         value, low, high = stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
         return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(both)})
 
+    def recovered(self, attack: str) -> pd.DataFrame:
+        """mu, value, low, high, n: by how much output's squared error is smaller against its own target than others'.
+
+        Of the unconditional prior. 0 is output that would suit any image as well, however bland; 1 is the target.
+        """
+        own = self.grid("unconditional", attack, "mse")
+        if own.empty:
+            return curve_of(own)
+        both = np.stack([own.to_numpy(), self.others(attack, "mse").loc[own.index, own.columns].to_numpy()], axis=1)
+        value, low, high = stats.bootstrap(both, lambda rows: 1 - rows[:, 0].mean(0) / rows[:, 1].mean(0))
+        return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high, "n": len(both)})
+
     def rank_correlations(self, metric: str) -> pd.DataFrame:
         """mu, value, low, high, n: Spearman's rho over images between agreement and achievement, within each mu."""
         rows, found = self.agreement[self.agreement["metric"] == metric], []

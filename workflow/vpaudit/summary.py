@@ -46,7 +46,7 @@ def build(config: Config, layout: Layout) -> dict:
         prior_matters, beats_the_weaker,
     )  # fmt: skip
     claims = [claim for make in makers for claim in make(study)]
-    card = io.read_json(layout.prior / "card.json") if (layout.prior / "card.json").exists() else {}
+    card = layout.prior_card
     return {
         "study": config.study,
         "headline": headline(claims),
@@ -109,10 +109,10 @@ def course_of(mu, values: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"mu": mu, "value": value, "low": low, "high": high, "n": len(values)})
 
 
-def measured_grids(study: Study):
-    """(metric, sign, grid) of the paper's attack for each main metric; sign * metric falls as output comes closer."""
+def measured_grids(study: Study, attack: str = "ddim"):
+    """(metric, sign, grid) of an attack for each main metric; sign * metric falls as output comes closer."""
     for metric in MAIN_METRICS:
-        grid = study.grid(*MAIN, metric)
+        grid = study.grid("unconditional", attack, metric)
         if not grid.empty:
             yield metric, -1 if METRICS[metric].higher_is_better else 1, grid
 
@@ -164,21 +164,21 @@ def grows_with_mu(study: Study) -> list[Claim]:
     return claims
 
 
-def end_of_success(study: Study) -> list[Claim]:
+def end_of_success(study: Study, attack: str = "ddim") -> list[Claim]:
     """The mu below which output is no closer to its target than unrelated images are, for both baselines."""
     claims = []
-    for metric, sign, table in measured_grids(study):
+    for metric, sign, table in measured_grids(study, attack):
         grid = table.to_numpy()
         for kind, text, other in (
             ("test_vs_test", "unrelated test images are to each other", study.unrelated(metric).to_numpy()[:, None]),
             (
                 "reconstruction_vs_other",
                 "it is to the targets of other images",
-                study.others("ddim", metric).to_numpy(),
+                study.others(attack, metric).to_numpy(),
             ),
         ):
             gap = sign * (other - grid)
-            value, low, high = stats.bootstrap(gap, lambda rows: crossing(study.mu, rows.mean(0)))
+            value, low, high = stats.bootstrap(gap, lambda rows: stats.crossing(study.mu, rows.mean(0)))
             if high <= study.mu[0]:  # the whole interval lies at the grid's edge: no number was measured
                 value = low = high = float("nan")
             course = course_of(study.mu, gap)
@@ -200,23 +200,8 @@ def end_of_success(study: Study) -> list[Claim]:
     return claims
 
 
-def crossing(mu: list[float], gap: np.ndarray) -> float:
-    """The mu at which gap (> 0: attack better than unrelated) last becomes positive, linear in log mu.
-
-    The grid's first value if the gap is positive throughout, NaN if it is not positive at the grid's end.
-    """
-    if gap[-1] <= 0:
-        return float("nan")
-    below = np.flatnonzero(gap <= 0)
-    if not len(below):
-        return float(mu[0])
-    i = below[-1]
-    share = -gap[i] / (gap[i + 1] - gap[i])
-    return float(np.exp(np.log(mu[i]) + share * (np.log(mu[i + 1]) - np.log(mu[i]))))
-
-
 def _crossing_text(mu: list[float], gap: np.ndarray) -> str:
-    value = crossing(mu, gap)
+    value = stats.crossing(mu, gap)
     if np.isnan(value):
         return "no mu of the grid is above the threshold"
     if value <= mu[0]:

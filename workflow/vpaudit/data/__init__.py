@@ -1,6 +1,6 @@
-"""Images to attack and to train on: cards, verified loading, selection, download."""
+"""Images to attack and to train on: cards, verified loading, people's own images, selection, download."""
 
-from vpaudit.data.local import load_local
+from vpaudit.data.local import MOST, Reading, load_local, read_local
 from vpaudit.data.read import ImageSet, card, chosen, draw, load, select
 
-__all__ = ["ImageSet", "card", "chosen", "draw", "load", "load_local", "select"]
+__all__ = ["MOST", "ImageSet", "Reading", "card", "chosen", "draw", "load", "load_local", "read_local", "select"]

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 
 from vpaudit import hub, io
-from vpaudit.data.local import decode
+from vpaudit.data.decode import Unusable, decode
 from vpaudit.errors import VpauditError
 
 MARK = "fetched.json"  # written last: repository, commit, licence and sha256 of every file
@@ -36,6 +36,13 @@ def fetch(name: str, about: dict, folder: Path, lock: Path, pauses=hub.PAUSES) -
         {"repo": source["repo"], "commit": commit, "licence": about["licence"], "sha256": digests},
     )
     return folder
+
+
+def _pixels(content: bytes, size: int, place: str) -> np.ndarray:
+    try:
+        return decode(content, size=size, colour=True).pixels
+    except Unusable as error:
+        raise VpauditError(f"{place} is not usable: {error}", "fetch the data set again") from error
 
 
 class Split:
@@ -88,7 +95,7 @@ class Split:
                 for row in inside:
                     content = part[self.image][row - start].as_py()["bytes"]
                     place = f"{path}, row {row - first}"
-                    images[row] = decode(place, lambda content=content: content, self.size, False)
+                    images[row] = _pixels(content, self.size, place)
                     labels[row] = part[self.label][row - start].as_py() if self.label else -1
             start = stop
 

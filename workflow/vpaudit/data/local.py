@@ -1,26 +1,78 @@
-"""Images from disk: a folder, a zip or tar archive, or an npz array; any format Pillow reads at 8 bits."""
+"""Images from disk: a folder, a zip or tar archive, or an npz array, of any format that `decode` knows.
 
-import io as memory
+`load_local` is for data sets with a card: the first image that is not as it should be stops it. `read_local` is for
+people's own images: what cannot be used is left out and listed, the rest is audited.
+"""
+
+import hashlib
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from vpaudit.data import cifar
+from vpaudit.data.decode import MAX_BYTES, MIN_SIDE, SUFFIXES, Picture, Unusable, decode, fit, looks_like_an_image
 from vpaudit.data.read import ImageSet
 from vpaudit.errors import VpauditError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+MOST = 2000  # files that `read_local` looks at; of more, a random choice
 
 
-Choose = Callable[[int], np.ndarray]  # how many there are -> places of those wanted
+@dataclass(frozen=True)
+class Reading:
+    """What was found in a source.
+
+    Attributes:
+        images: the usable ones, each once; ids are places among all files, in the order of their names; names: theirs.
+        skipped: (name, reason) of those left out, duplicates among them; notes: what was done to others, with names;
+        files: how many image files there are; looked_at: how many of them were opened.
+    """
+
+    images: ImageSet
+    names: list[str]
+    skipped: list[tuple[str, str]]
+    notes: dict[str, list[str]]
+    files: int
+    looked_at: int
+
+    def lines(self) -> list[str]:
+        """The counts, without names."""
+        part = f", a random {self.looked_at} looked at" if self.looked_at < self.files else ""
+        found = [f"{self.files} image files{part}", f"{len(self.images)} usable"]
+        reasons = Counter(reason.split(":")[0] for _, reason in self.skipped)
+        found += [f"{count} left out: {reason}" for reason, count in sorted(reasons.items())]
+        return found + [f"{len(names)} {note}" for note, names in sorted(self.notes.items())]
+
+
+@dataclass(frozen=True)
+class _File:
+    """An image of a source: its name inside, how to get its picture, and its label where the source has labels."""
+
+    name: str
+    picture: Callable[[], Picture]
+    label: int | None = None
+
+
+@dataclass
+class _Kept:
+    pictures: list[np.ndarray] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    files: list[_File] = field(default_factory=list)
+
+    def add(self, place: int, file: _File, pixels: np.ndarray) -> None:
+        self.pictures.append(pixels)
+        self.places.append(place)
+        self.files.append(file)
 
 
 def load_local(
-    source: str | Path, size: int | None = None, grey: bool = False, under: str = "", choose: Choose | None = None
+    source: str | Path, size: int | None = None, grey: bool = False, under: str = "", colour: bool = False
 ) -> ImageSet:
     """Every image of a source, in the order of their names; ids are places in that order.
 
@@ -28,11 +80,8 @@ def load_local(
         source: a folder (searched through), .zip, .tar, .tar.gz, .tgz, or .npz (uint8 `x` or `images`, labels `y` or
             `labels` if there); or CIFAR-10's own cifar-10-python.tar.gz, whose test images are taken, or with
             under="train" the training images.
-        size: side to bring images to: the largest centred square, resized by Lanczos; None leaves them, and then all
-            must have one size.
-        grey: bring to one channel (ITU-R 601 luma).
+        size, grey, colour: see `decode.fit`; without size all must have one.
         under: take only what lies under this folder of the source, e.g. "test".
-        choose: which of them are wanted, told how many there are; only these are decoded. None: all.
 
     Returns:
         labels are those of the npz, or the places of the images' own folders where these differ, else -1.
@@ -40,90 +89,158 @@ def load_local(
     Raises:
         VpauditError: no source, no images, an image that cannot be read, or (without size) of another size; named.
     """
-    source = Path(source)
+    kept = _Kept()
+    for place, file in enumerate(_files(Path(source), size, grey, colour, under)):
+        try:
+            kept.add(place, file, file.picture().pixels)
+        except Unusable as error:
+            raise VpauditError(f"{source}/{file.name} is not usable: {error}", "remove or replace it") from error
+    return _image_set(Path(source), kept)
+
+
+def read_local(
+    source: str | Path,
+    size: int | None = None,
+    grey: bool = False,
+    under: str = "",
+    colour: bool = False,
+    seed: int = 0,
+    most: int = MOST,
+) -> Reading:
+    """The usable images of a source, each once, and a list of what was left out.
+
+    Args:
+        source, size, grey, under, colour: as for `load_local`.
+        most: of more files than this a random choice, keyed by the seed, is looked at.
+
+    Raises:
+        VpauditError: no source, no image files, none that is usable, or (without size) several sizes.
+    """
+    files = _files(Path(source), size, grey, colour, under)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:most])
+    kept, skipped, notes, seen = _Kept(), [], {}, {}
+    for place in tqdm(chosen.tolist(), desc="images", disable=None, ascii=True, ncols=79):
+        file = files[place]
+        try:
+            picture = file.picture()
+            first = seen.setdefault(_digest(picture.pixels), file.name)
+            if first != file.name:
+                raise Unusable(f"duplicate: the same pixels as {first}")
+            if np.ptp(picture.pixels) == 0:
+                raise Unusable("blank: every pixel alike, nothing to reconstruct")
+        except Unusable as error:
+            skipped.append((file.name, str(error)))
+            continue
+        kept.add(place, file, picture.pixels)
+        for note in picture.notes:
+            notes.setdefault(note, []).append(file.name)
+    if not kept.pictures:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
+        raise VpauditError(f"no usable image in {source}: {shown}", "mend these, or name another folder")
+    names = [file.name for file in kept.files]
+    return Reading(_image_set(Path(source), kept), names, skipped, notes, len(files), len(chosen))
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _image_set(source: Path, kept: _Kept) -> ImageSet:
+    for file, pixels in zip(kept.files, kept.pictures):
+        if pixels.shape != kept.pictures[0].shape:
+            raise VpauditError(
+                f"{source}/{file.name} has shape {pixels.shape}, {kept.files[0].name} has {kept.pictures[0].shape}",
+                "set data.size (and data.grey, or data.colour) to bring them to one, or resize them",
+            )
+    if kept.files[0].label is None:
+        labels, names = _classes([PurePosixPath(file.name).parent.name for file in kept.files])
+    else:
+        labels = np.array([file.label for file in kept.files], np.int64)
+        names = tuple(str(k) for k in range(int(labels.max()) + 1)) or ("image",)
+    return ImageSet(source.name.split(".")[0], "test", np.stack(kept.pictures), labels, np.array(kept.places), names)
+
+
+def _files(source: Path, size: int | None, grey: bool, colour: bool, under: str) -> list[_File]:
+    """The image files of a source by name, none of them opened yet."""
     if not source.exists():
         raise VpauditError(f"{source} does not exist", "name a folder, a zip or tar archive, or an npz file of images")
     if source.suffix == ".npz":
-        return _chosen(_npz(source, size, grey), choose)
+        return _npz(source, size, grey, colour)
     if cifar.is_archive(source):
-        return _chosen(cifar.load(source, under or "test"), choose)
+        found = cifar.load(source, under or "test")
+        return _arrays(found.images, found.labels, size, grey, colour)
+
+    def picture(name, read):
+        return lambda: decode(_content(read), PurePosixPath(name).suffix.lower(), size, grey, colour)
+
     entries = sorted(_entries(source, under), key=lambda entry: entry[0])
     if not entries:
         place = f"{source}, under {under!r}" if under else f"{source}"
         raise VpauditError(f"no images in {place}", f"known formats: {', '.join(SUFFIXES)}")
-    labels, names = _classes([PurePosixPath(name).parent.name for name, _ in entries])
-    places = np.arange(len(entries)) if choose is None else choose(len(entries))
-    entries = [entries[place] for place in places]
-    arrays = [decode(f"{source}/{name}", read, size, grey) for name, read in entries]
-    for (name, _), array in zip(entries, arrays):
-        if array.shape != arrays[0].shape:
-            raise VpauditError(
-                f"{source}/{name} has shape {array.shape}, {entries[0][0]} has {arrays[0].shape}",
-                "set data.size (and data.grey) to bring them to one, or resize them",
-            )
-    return ImageSet(_title(source), "test", np.stack(arrays), labels[places], places, names)
+    return [_File(name, picture(name, read)) for name, read in entries]
 
 
-def _chosen(images: ImageSet, choose: Choose | None) -> ImageSet:
-    return images if choose is None else images[choose(len(images))]
+def _content(read: Callable[[int], bytes]) -> bytes:
+    """A file's bytes; one larger than MAX_BYTES, or that cannot be read, is unusable."""
+    try:
+        content = read(MAX_BYTES + 1)
+    except Exception as error:  # a damaged or encrypted archive, a file without permission
+        raise Unusable(f"unreadable: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > MAX_BYTES:
+        raise Unusable(f"too large: more than {MAX_BYTES // 2**20} MiB")
+    return content
 
 
-def _title(source: Path) -> str:
-    return source.name.split(".")[0]
+def _entries(source: Path, under: str) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """(name inside, how to read its first so many bytes) of every file that is named as an image, or is one."""
 
-
-def _entries(source: Path, under: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """(name inside, how to read it) of every image file."""
-
-    def wanted(name: str) -> bool:
+    def wanted(name: str, read: Callable[[int], bytes]) -> bool:
         path = PurePosixPath(name)
-        inside = not under or under.strip("/") in [str(p) for p in path.parents]
-        return inside and path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+        if path.name.startswith("._") or (under and under.strip("/") not in [str(p) for p in path.parents]):
+            return False
+        return path.suffix.lower() in SUFFIXES or _sniff(read)
+
+    for name, read in _everything(source):
+        if wanted(name, read):
+            yield name, read
+
+
+def _sniff(read: Callable[[int], bytes]) -> bool:
+    try:
+        return looks_like_an_image(read(12))
+    except Exception:  # not named as an image, and not readable either: nobody's image
+        return False
+
+
+def _everything(source: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """Every file of a folder or archive."""
+
+    def part(open_, *arguments):
+        def read(count: int) -> bytes:
+            with open_(*arguments) as file:
+                return file.read(count)
+
+        return read
 
     try:
         if source.is_dir():
             for path in source.rglob("*"):
-                name = path.relative_to(source).as_posix()
-                if wanted(name) and path.is_file():
-                    yield name, path.read_bytes
+                if path.is_file():
+                    yield path.relative_to(source).as_posix(), part(open, path, "rb")
         elif source.suffix == ".zip":
             archive = zipfile.ZipFile(source)
-            for name in filter(wanted, archive.namelist()):
-                yield name, lambda name=name: archive.read(name)
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, part(archive.open, entry)
         elif ".tar" in source.suffixes or source.suffix == ".tgz":
             archive = tarfile.open(source)  # noqa: SIM115
             for member in archive.getmembers():
-                if member.isfile() and wanted(member.name):
-                    yield member.name, lambda member=member: archive.extractfile(member).read()
+                if member.isfile():
+                    yield member.name, part(archive.extractfile, member)
         else:
             raise VpauditError(f"{source} is not a folder, zip, tar or npz", "unpack it, or give its folder")
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise VpauditError(f"{source} cannot be read: {error}", "it may be truncated; fetch it again") from error
-
-
-def decode(name: str, read: Callable[[], bytes], size: int | None, grey: bool) -> np.ndarray:
-    """uint8 (H, W, 3), or (H, W) for grey, of an encoded image, cropped and resized as `load_local` says.
-
-    Raises:
-        VpauditError: it cannot be read, or has more than 8 bits a channel; `name` is in the message.
-    """
-    try:
-        with Image.open(memory.BytesIO(read())) as image:
-            if image.mode.startswith(("I", "F")):  # Pillow would saturate them to white
-                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
-            image.load()
-            return np.array(_fit(image.convert("L" if grey or image.mode in ("1", "L") else "RGB"), size))
-    except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-        raise VpauditError(f"{name} is not a readable image: {error}", "remove or replace it") from error
-
-
-def _fit(image: Image.Image, size: int | None) -> Image.Image:
-    """The largest centred square, resized by Lanczos."""
-    if size is None or image.size == (size, size):
-        return image
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
 
 
 def _classes(folders: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -133,19 +250,23 @@ def _classes(folders: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.array([names.index(folder) for folder in folders]), tuple(names)
 
 
-def _npz(source: Path, size: int | None, grey: bool) -> ImageSet:
+def _npz(source: Path, size: int | None, grey: bool, colour: bool) -> list[_File]:
     try:
         with np.load(source, allow_pickle=False) as file:
             images = next((file[key] for key in ("x", "images", "x_test") if key in file), None)
             labels = next((file[key] for key in ("y", "labels", "y_test") if key in file), None)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise VpauditError(f"{source} cannot be read: {error}", "it may be truncated; fetch it again") from error
-    if images is None or images.dtype != np.uint8 or images.ndim not in (3, 4):
+    good = images is not None and images.dtype == np.uint8 and (images.ndim == 3 or images.shape[3:] == (3,))
+    if not good or not len(images) or min(images.shape[1:3]) < MIN_SIDE:
         found = "no array x or images" if images is None else f"{images.dtype} of shape {images.shape}"
         raise VpauditError(f"{source} holds {found}", "store uint8 images (N, H, W) or (N, H, W, 3) as x")
-    if size is not None or grey:
-        modes = [Image.fromarray(image).convert("L" if grey or images.ndim == 3 else "RGB") for image in images]
-        images = np.stack([np.array(_fit(image, size)) for image in modes])
-    labels = np.full(len(images), -1) if labels is None else labels.astype(np.int64)
-    names = tuple(str(k) for k in range(int(labels.max()) + 1)) or ("image",)
-    return ImageSet(_title(source), "test", images, labels, np.arange(len(images)), names)
+    tags = np.full(len(images), -1) if labels is None else labels.astype(np.int64)
+    return _arrays(images, tags, size, grey, colour)
+
+
+def _arrays(images: np.ndarray, tags: np.ndarray, size: int | None, grey: bool, colour: bool) -> list[_File]:
+    def picture(image):
+        return lambda: Picture(fit(Image.fromarray(image), size, grey, colour))
+
+    return [_File(f"{k:06d}", picture(image), int(tag)) for k, (image, tag) in enumerate(zip(images, tags))]

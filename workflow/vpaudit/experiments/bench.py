@@ -25,12 +25,17 @@ class Bench:
         network, gaussian: the study's priors.
     """
 
-    def __init__(self, config: Config, layout: Layout, mu: float, images: int | None = None, device: str = "auto"):
+    def __init__(
+        self, config: Config, layout: Layout, mu: float, images: int | None = None, device="auto", compiled=True
+    ):
         count = images or config.experiments.images
         self.config, self.layout, self.mu = config, layout, float(mu)
         self.x, self.labels, self.ids = (v[:count] for v in read_targets(layout))
         self.mechanism = Mechanism(self.mu, config.mechanism.max_grad_norm)
         self.priors = Priors(config, layout, device)
+        self.network.rows = min(self.network.rows, count)
+        if compiled and config.experiments.compile:
+            self.network.compile()
         self.seen = self.release(self.mechanism)
         self.meter = Meter(config, self.x, self.ids)
 
@@ -66,15 +71,19 @@ class Bench:
         """As many images of the prior itself as there are targets, by a long ancestral chain."""
         return self.sample_prior(self.ids, LONG_CHAIN, order=1)
 
-    def sample_prior(self, ids, steps: int, order: int) -> torch.Tensor:
-        """(len(ids), C, H, W) unconditional images of the prior from its highest noise; keyed by id, steps and order.
+    def sample_prior(self, ids, steps: int, order: int, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """(len(ids), C, H, W) images of the prior from its highest noise; keyed by id, steps and order.
 
-        order 1 is the ancestral chain.
+        order 1 is the ancestral chain; labels None is unconditional.
         """
         prior, keys = self.network, [(self.config.seed, "image of the prior", steps, order, int(i)) for i in ids]
         noise, start = KeyedNoise(keys, prior.shape), torch.full((len(keys),), float(prior.sigma_max))
         levels = samplers.noise_levels(start, steps)
-        chain = samplers.multistep_steps(prior.denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
+
+        def denoise(x, sigma):
+            return prior.denoise(x, sigma, labels)
+
+        chain = samplers.multistep_steps(denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
         return samplers.last(chain).clamp(LOW, HIGH)
 
     def quality(self, images: torch.Tensor, **columns) -> pd.DataFrame:

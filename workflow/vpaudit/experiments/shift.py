@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vpaudit import data, metrics, ranges
+from vpaudit import data, distances, metrics, ranges
 from vpaudit.bounds import information
 from vpaudit.experiments.bench import Bench, progress
 from vpaudit.mechanism import Mechanism, release_analytic
@@ -68,31 +68,9 @@ def _static(train, names: list[str]) -> pd.DataFrame:
     parts = [ranges.from_uint8(train.images[train.labels == c][:FITTED]) for c in range(len(names))]
     everything = torch.cat([part[: max(2, FITTED // len(names) * 2)] for part in parts])
     rows = []
-    for metric, embed in (("pixels", lambda images: images.flatten(1).double().numpy()), ("frechet", _features())):
-        moments = [_moments(embed(part)) for part in (*parts, everything)]
+    for metric, embed in (("pixels", distances.pixels), ("frechet", distances.Features())):
+        moments = [distances.moments(embed(part)) for part in (*parts, everything)]
         for k, prior in enumerate((*names, "no class known")):
             for c, target in enumerate(names):
-                rows.append((prior, target, metric, frechet(*moments[k], *moments[c])))
+                rows.append((prior, target, metric, distances.frechet(*moments[k], *moments[c])))
     return pd.DataFrame(rows, columns=["prior", "target", "metric", "value"])
-
-
-def _features():
-    lpips = metrics.Lpips("alex")
-
-    def pooled(images: torch.Tensor) -> np.ndarray:
-        made = [lpips.features(part)[-1].mean(dim=(2, 3)) for part in images.split(64)]
-        return torch.cat(made).double().numpy()
-
-    return pooled
-
-
-def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return rows.mean(axis=0), np.cov(rows.T)
-
-
-def frechet(mean_a, cov_a, mean_b, cov_b) -> float:
-    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2), by symmetric eigenvalues; >= 0."""
-    values, vectors = np.linalg.eigh(cov_a)
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0)).sum()
-    return max(0.0, float(np.square(mean_a - mean_b).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross))

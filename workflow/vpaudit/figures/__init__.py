@@ -1,7 +1,7 @@
 """The study's figures, drawn from files under results/<study>/ alone. Torch is never imported here.
 
-Each figure is a function (results folder, style) -> (matplotlib figure, the numbers in it); `render` writes PDF, PNG
-and CSV.
+Each figure is a function (results folder, style) -> (matplotlib figure, the numbers in it); `render` writes PDF, PNG,
+CSV and the caption.
 """
 
 from pathlib import Path
@@ -11,11 +11,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from vpaudit import io
+from vpaudit import captions, io
 from vpaudit.errors import VpauditError
 from vpaudit.figures import agreement, curves, engine, grid, ladder, questions, theory
 from vpaudit.figures import style as styles
+from vpaudit.study import Study
 
+KINDS = ("pdf", "png", "csv", "txt")
 FIGURES = {
     "reconstructions": grid.draw,
     "metrics_vs_mu": curves.draw,
@@ -28,7 +30,7 @@ ALL = FIGURES | engine.FIGURES | questions.FIGURES | theory.FIGURES
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
-    """Write out/<name>.pdf, .png and .csv; the same tables give the same bytes.
+    """Write out/<name>.pdf, .png, .csv and the caption, .txt; the same tables and commit give the same bytes.
 
     Args:
         results: results/<study>/.
@@ -47,3 +49,5 @@ def render(name: str, results: Path, out: Path, style: str | dict = "default") -
             plt.close(figure)
     with io.atomic(Path(out) / f"{name}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    with io.atomic(Path(out) / f"{name}.txt") as temporary:
+        temporary.write_text(captions.with_commit(name, Study(Path(results)).config), encoding="utf-8")

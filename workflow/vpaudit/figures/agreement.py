@@ -17,24 +17,28 @@ def draw(results, style: dict):
     metrics = [m for m in study.measured if (study.agreement["metric"] == m).any()]
     if not metrics:
         raise VpauditError("consistency.parquet holds no draws to compare", "give `ddpm` at least two draws")
-    figure, panels = plt.subplots(2, len(metrics), figsize=styles.size(style, 0.78), squeeze=False)
+    narrow = styles.narrow(style)  # a row a metric, instead of a column
+    shape, share = ((len(metrics), 2), 0.2 + 0.55 * len(metrics)) if narrow else ((2, len(metrics)), 0.78)
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, share), squeeze=False)
+    panels = panels.T if narrow else panels
     colours = plt.get_cmap(style["mu_map"])(np.linspace(0, 0.92, len(study.mu)))
     tables = []
     for column, metric in enumerate(metrics):
         rows = study.agreement[study.agreement["metric"] == metric]
         _scatter(panels[0, column], rows, metric, study.mu, colours)
         found = _correlations(panels[1, column], metric, study, colours)
-        epsilon_axis(panels[1, column], study, len(metrics))
+        epsilon_axis(panels[1, column], study, shape[1])
         tables += [rows.assign(kind="image"), found.assign(metric=metric, kind="rank correlation")]
-    panels[0, 0].set_ylabel("draws against target\n(achieved)")
-    panels[1, 0].set_ylabel("Spearman ρ over images\nwithin one µ, 95 % interval")
+    for achieved, rho in panels.T[: len(metrics) if narrow else 1]:
+        achieved.set_ylabel("draws against target\n(achieved)")
+        rho.set_ylabel("Spearman ρ over images\nwithin one µ, 95 % interval")
     lowest = min(table["low"].min() for table in tables[1::2])
     for axes in panels[1]:
         axes.set_ylim(min(-0.25, np.floor(10 * lowest) / 10), 1.02)
-    for axes in panels[1, 1:]:
+    for axes in panels[1, 1:] if not narrow else ():
         axes.tick_params(labelleft=False)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    columns = -(-len(labels) // 2) if len(labels) > 6 else len(labels)
+    columns = 3 if narrow else -(-len(labels) // 2) if len(labels) > 6 else len(labels)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, markerscale=2)
     return figure, pd.concat(tables, ignore_index=True)
 

@@ -25,12 +25,13 @@ def draw(results, style: dict):
     """Four panels, one a metric; legend below all. A metric that could not be computed says so in its place."""
     study = Study(results)
     there = set(study.metrics["metric"])
-    figure, panels = plt.subplots(2, 2, figsize=styles.size(style, 0.9))
+    shape, share = ((4, 1), 2.5) if styles.narrow(style) else ((2, 2), 0.9)
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, share))
     tables = []
     shown = ["lpips_vgg" if m in LPIPS and "lpips_vgg" in there else m for m in PANELS]
     for axes, metric in zip(panels.flat, shown):
         if metric in there:
-            tables.append(_panel(axes, study, metric, style["colours"]))
+            tables.append(_panel(axes, study, metric, style["colours"], shape[1]))
         else:
             axes.axis("off")
             axes.text(0.5, 0.5, f"{METRICS[metric].label}:\nnot computed in this run", ha="center", va="center")
@@ -38,12 +39,17 @@ def draw(results, style: dict):
     for axes in panels.flat:
         entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False, handlelength=2.6
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=1 + shape[1],
+        frameon=False,
+        handlelength=2.6,
     )
     return figure, pd.concat(tables, ignore_index=True)
 
 
-def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
+def _panel(axes, study: Study, metric: str, colours: dict, columns: int) -> pd.DataFrame:
     curves = [_attack(axes, study, *pair, metric, colours) for pair in ATTACKS]
     attacks = pd.concat(curves)
     baselines = [_unrelated(axes, study, metric, colours)]
@@ -57,7 +63,7 @@ def _panel(axes, study: Study, metric: str, colours: dict) -> pd.DataFrame:
     bounds = _bounds(axes, study, metric, colours, low)
     axes.set_ylim(low, high)
     mu_axis(axes, study)
-    epsilon_axis(axes, study, 2)
+    epsilon_axis(axes, study, columns)
     axes.set_ylabel(f"{label}  ({'↑' if higher else '↓'} closer to target)")
     return pd.concat([*curves, *bounds, *baselines], ignore_index=True).assign(metric=metric)
 

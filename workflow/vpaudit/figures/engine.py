@@ -6,7 +6,7 @@ import pandas as pd
 
 from vpaudit import stats
 from vpaudit.figures import style as styles
-from vpaudit.figures.panels import intervals, legend, line, log_axis, read
+from vpaudit.figures.panels import PALETTE, intervals, legend, line, log_axis, read
 from vpaudit.names import METRICS
 from vpaudit.ranges import DATA_RANGE
 
@@ -68,10 +68,12 @@ def calibration(results, style: dict):
     titles = {"prior": "images drawn from the prior: the sampler's part", "real": "test images: sampler and network"}
     keys, tables = ["targets", "sampler", "calls", "mu"], []
     names = {"ancestral": "ancestral", "multistep_2": "2nd-order SDE", "ddrm": "DDRM", "heun_churn": "Heun, churn"}
+    table = table[table["sampler"].isin(names)]
+    order = list(table.groupby(["sampler", "calls"], sort=False).groups)
     for column, (targets, title) in enumerate(titles.items()):
-        rows = table[table["targets"] == targets]
-        groups = rows[rows["sampler"].isin(names)].groupby(["sampler", "calls"], sort=False)
-        for number_, ((sampler, count), part) in enumerate(groups):
+        groups = table[table["targets"] == targets].groupby(["sampler", "calls"], sort=False)
+        for (sampler, count), part in groups:
+            number_ = order.index((sampler, count))
             error = part[part["metric"] == "error"]
             spread = intervals(part[part["metric"] == "pairwise"], keys, error).assign(metric="pairwise / error")
             cover = intervals(part[part["metric"] == "coverage"], keys).assign(metric="coverage")
@@ -241,6 +243,30 @@ def gradients(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def precision(results, style: dict):
+    """Left: MSE in bfloat16 over that in float32; right: root mean square between the two outputs over the range."""
+    table = read(results, "precision")
+    figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.42))
+    base, rows = (table[(table["metric"] == "mse") & (table["precision"] == kind)] for kind in ("float32", "bfloat16"))
+    tables = []
+    for number_, (sampler, part) in enumerate(rows.groupby("sampler", sort=False)):
+        keys = ["sampler", "mu"]
+        ratio = intervals(part, keys, base[base["sampler"] == sampler]).assign(quantity="MSE, bfloat16 / float32")
+        apart = intervals(table[(table["metric"] == "rms") & (table["sampler"] == sampler)], keys)
+        apart[["value", "low", "high"]] /= DATA_RANGE
+        line(panels[0], ratio, "mu", sampler, number_)
+        line(panels[1], apart, "mu", sampler, number_)
+        tables += [ratio, apart.assign(quantity="RMS difference / range")]
+    panels[0].axhline(1, color="black", linewidth=0.7, linestyle=":")
+    panels[0].set_ylabel("MSE, bfloat16 / float32")
+    panels[1].set_ylabel("RMS difference / range")
+    panels[1].set_yscale("log")
+    for axes in panels:
+        log_axis(axes, table["mu"], "µ = C/σ")
+    legend(figure, panels[None], 4)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
 def peers(results, style: dict):
     """A row a metric, a column a mu: quality against time an image, a line a method; ours solid, peers dashed."""
     table = read(results, "peers", "benchmarks").assign(per_image=lambda t: 1000 * t["seconds"] / t["n"])
@@ -270,6 +296,32 @@ def peers(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def cost(results, style: dict):
+    """Left: wall time of an attack over that of its network calls; right: calls a second, by kind of arithmetic."""
+    overhead, network = (read(results, name, "benchmarks") for name in ("overhead", "network"))
+    figure, (left, right) = plt.subplots(1, 2, figsize=styles.size(style, 0.42))
+    overhead = overhead.assign(value=overhead["ratio"])
+    for number_, ((attack, count), rows) in enumerate(overhead.groupby(["attack", "calls"], sort=False)):
+        line(
+            left,
+            rows.assign(low=rows["ratio_low"], high=rows["ratio_high"]),
+            "images",
+            f"{attack}, {count} calls",
+            number_,
+        )
+    left.axhline(1.05, color="black", linewidth=0.7, linestyle=":")
+    left.set_ylabel("attack / bare network calls, wall time")
+    log_axis(left, overhead["images"], "images")
+    left.legend(frameon=False)
+    names = [f"{p}{', compiled' if c else ''}" for p, c in zip(network["precision"], network["compiled"])]
+    errors = [network["ratio"] - network["low"], network["high"] - network["ratio"]]
+    right.barh(names, network["ratio"], xerr=errors, color=PALETTE[0], capsize=2)
+    right.set_xlabel("network calls a second / float32's")
+    speed = network.assign(quantity="calls a second over float32's", value=network["ratio"])
+    whole = overhead.assign(quantity="wall time / bare calls", low=overhead["ratio_low"], high=overhead["ratio_high"])
+    return figure, pd.concat([whole, speed], ignore_index=True)
+
+
 FIGURES = {
     "calls": calls,
     "calibration": calibration,
@@ -277,5 +329,7 @@ FIGURES = {
     "knowledge": knowledge,
     "rounds": rounds,
     "gradients": gradients,
+    "precision": precision,
     "peers": peers,
+    "cost": cost,
 }

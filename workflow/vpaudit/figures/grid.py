@@ -18,6 +18,7 @@ ROWS = (  # array, attack, draw
 )
 TARGETS = 3
 GAP = 0.04  # between tiles, as a share of a tile
+NUMBER = 2.6  # room that a number over a column needs, in lines
 
 
 def draw(results, style: dict):
@@ -30,15 +31,17 @@ def draw(results, style: dict):
         images, labels, ids, names = (file[k] for k in ("images", "labels", "ids", "class_names"))
     with study.arrays("observations", study.mu[0]) as file:
         labels = labels[: len(file["ids"])]  # of a sharded study the first shard is shown
-    rows, columns = _rows(study), len(study.mu)
     line = style["font_size"] / 72 * 1.35
     texts, head, block_gap = 11.5 * line * 0.62, 3.2 * line, 0.6 * line
-    across = (style["width"] - texts - 2.5 * line) / (columns + 2 + GAP)
+    room = style["width"] - texts - 2.5 * line
+    mus = fitting(study.mu, int(room / (NUMBER * line) - 2 - GAP))
+    rows, columns = _rows(study), len(mus)
+    across = room / (columns + 2 + GAP)
     for count in range(TARGETS, 0, -1):  # fewer targets where the page is low: the numbers over the tiles need room
         places = spread(labels, count)
         down = (style["height"] - head - len(places) * block_gap) / (len(places) * len(rows))
         side = min(across, down)
-        if side >= 2.6 * line:
+        if side >= NUMBER * line:
             break
     left = 2 * side + texts  # the target is twice as large, then the rows' names, then the tiles
     width = left + columns * side + 0.3 * line
@@ -49,23 +52,36 @@ def draw(results, style: dict):
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set(xticks=[], yticks=[])
     axes.axis("off")
-    _head(axes, study, left, side, line)
+    _head(axes, study, mus, left, side, line)
     for block, place in enumerate(places):
         top = head + block * (len(rows) * side + block_gap)
         _tile(axes, _signed(images[place]), 0.3 * line, top, 2 * side - 0.3 * line)
-        axes.text(side, top + 2 * side + 0.2 * line, f"target:\n{names[labels[place]]}", ha="center", va="top")
+        label = f"target:\n{names[labels[place]]}" if labels[place] >= 0 else "target"
+        axes.text(side, top + 2 * side + 0.2 * line, label, ha="center", va="top")
         for i, row in enumerate(rows):
             axes.text(left - 0.5 * line, top + (i + 0.5) * side, _name(row), ha="right", va="center")
-    for column, mu in enumerate(study.mu):
+    for column, mu in enumerate(mus):
         for i, tiles in enumerate(_column(study, rows, mu, places)):
             for block, tile in enumerate(tiles):
                 top = head + block * (len(rows) * side + block_gap) + i * side
                 _tile(axes, tile, left + column * side, top, side * (1 - GAP))
-    return figure, _numbers(study, ids[places], labels[places], names)
+    return figure, _numbers(study, mus, ids[places], labels[places], names)
+
+
+def fitting(mu: list[float], columns: int) -> list[float]:
+    """All of the grid where so many columns fit, else as many of it, both ends among them."""
+    if columns >= len(mu):
+        return mu
+    return [mu[i] for i in np.unique(np.linspace(0, len(mu) - 1, max(2, columns)).round().astype(int))]
 
 
 def spread(labels: np.ndarray, count: int = TARGETS) -> list[int]:
-    """Places of a few targets: the first of each of some unlike classes (shoe, top, bag where there are ten)."""
+    """Places of a few targets: the first of each of some unlike classes (shoe, top, bag where there are ten).
+
+    Of images without classes the first few.
+    """
+    if (labels < 0).all():
+        return list(range(min(count, len(labels))))
     wanted = [c for c in dict.fromkeys((9, 0, 8, *np.unique(labels).tolist())) if (labels == c).any()]
     return [int(np.flatnonzero(labels == c)[0]) for c in wanted[:count]]
 
@@ -82,11 +98,11 @@ def _name(row: tuple) -> str:
     return f"{LABELS[row[1]]} {row[2] + 1}" if row[1] == "ddpm" else LABELS[row[1]]
 
 
-def _head(axes, study: Study, left: float, side: float, line: float) -> None:
+def _head(axes, study: Study, mus: list[float], left: float, side: float, line: float) -> None:
     """mu and, below it, epsilon over each column."""
     for y, name in ((0.9, "µ = C/σ"), (2.1, f"ε at δ = {power(study.config['mechanism']['delta'])}")):
         axes.text(left - 0.5 * line, y * line, name, ha="right", va="center")
-    for column, mu in enumerate(study.mu):
+    for column, mu in enumerate(mus):
         x = left + (column + 0.5 * (1 - GAP)) * side
         axes.text(x, 0.9 * line, f"{mu:g}", ha="center", va="center", weight="bold")
         axes.text(x, 2.1 * line, number(study.epsilon(mu)), ha="center", va="center")
@@ -114,10 +130,10 @@ def _tile(axes, image: np.ndarray, x: float, y: float, side: float) -> None:
     )
 
 
-def _numbers(study: Study, ids, labels, names) -> pd.DataFrame:
+def _numbers(study: Study, mus: list[float], ids, labels, names) -> pd.DataFrame:
     """The metrics of every tile."""
     shown = {(r[0], r[2]) for r in ROWS if r[1]} | {("none.raw", 0)}
-    t = study.metrics[study.metrics["image"].isin(ids)]
+    t = study.metrics[study.metrics["image"].isin(ids) & study.metrics["mu"].isin(mus)]
     keep = [key in shown for key in zip(t["prior"] + "." + t["attack"], t["draw"])]
     classes = dict(zip(ids.tolist(), names[labels].tolist()))
     t = t[keep].assign(target=lambda rows: rows["image"].map(classes))

@@ -25,20 +25,26 @@ def draw(results, style: dict):
     attacks = ["posterior_mean"]
     if any(len(study.grid(p, "ddim", "mse")) for p in ("true_class", "wrong_class")):
         attacks.append("ddim")
+    narrow = styles.narrow(style)  # a column an attack, a row a metric
     shape, height = (len(attacks), len(study.measured)), 0.1 + 0.38 * len(attacks)
-    figure, panels = plt.subplots(*shape, figsize=styles.size(style, height), squeeze=False, sharey="row")
+    if narrow:
+        shape, height = shape[::-1], 0.2 + 0.55 * len(study.measured)
+    share = "col" if narrow else "row"
+    figure, panels = plt.subplots(*shape, figsize=styles.size(style, height), squeeze=False, sharey=share)
+    panels = panels.T if narrow else panels
     tables = []
     for row, attack in enumerate(attacks):
         for axes, metric in zip(panels[row], study.measured):
-            tables.append(_panel(axes, study, attack, metric, style["colours"], row == 0, row == len(attacks) - 1))
-        panels[row, 0].set_ylabel(f"{LABELS[attack]}:\nerror relative to no class known")
+            tables.append(_panel(axes, study, attack, metric, style["colours"], narrow))
+        for axes in panels[row] if narrow else panels[row, :1]:
+            axes.set_ylabel(f"{LABELS[attack]}:\nerror relative to no class known")
         _ratio_axis(panels[row, 0], [t for t in tables if (t["reference"] == f"unconditional.{attack}").all()])
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 if narrow else 5, frameon=False)
     return figure, pd.concat(tables, ignore_index=True)
 
 
-def _panel(axes, study: Study, attack: str, metric: str, colours: dict, top: bool, bottom: bool) -> pd.DataFrame:
+def _panel(axes, study: Study, attack: str, metric: str, colours: dict, narrow: bool) -> pd.DataFrame:
     base, tables = ("unconditional", attack), []
     for pair in [(prior, attack) for prior in LADDER] + list(OUTSIDE):
         ratio = study.ratio(pair, base, metric)
@@ -51,10 +57,11 @@ def _panel(axes, study: Study, attack: str, metric: str, colours: dict, top: boo
         axes.fill_between(ratio["mu"], ratio["low"], ratio["high"], color=colour, alpha=0.22, linewidth=0)
         absolute = study.curve(*pair, metric).rename(columns=lambda k: k if k in ("mu", "n") else f"metric_{k}")
         tables.append(ratio.merge(absolute, on=["mu", "n"]).assign(prior=pair[0], attack=pair[1]))
-    mu_axis(axes, study, label=bottom)
-    if top:
-        epsilon_axis(axes, study, len(study.measured))
-        name = METRICS[metric].label
+    place, name = axes.get_subplotspec(), METRICS[metric].label
+    mu_axis(axes, study, label=place.is_last_row())
+    if place.is_first_row():
+        epsilon_axis(axes, study, place.get_gridspec().ncols)
+    if place.is_first_row() or narrow:
         axes.set_title(f"1 − {name}" if METRICS[metric].higher_is_better else name, pad=8)
     return pd.concat(tables, ignore_index=True).assign(metric=metric, reference=".".join(base))
 

@@ -25,6 +25,7 @@ COLOURS = {
     "gaussian": "#E69F00",
     "none": "#999999",
 }
+NARROW = 5.0  # inches
 STYLES = {
     "default": {
         "width": 7.0,  # of a figure that spans both columns of a page
@@ -36,6 +37,8 @@ STYLES = {
         "colours": COLOURS,
     },
 }
+# Of a figure in one column of a page: panels stand below each other.
+STYLES["single"] = {**STYLES["default"], "width": 3.35, "font_size": 6.5, "dpi": 300}
 STYLES["print"] = {**STYLES["default"], "width": 6.75, "font_size": 7.0, "font": "DejaVu Serif", "dpi": 300}
 STYLES["slides"] = {**STYLES["default"], "width": 10.0, "height": 7.5, "font_size": 12.0, "dpi": 150}
 
@@ -65,6 +68,11 @@ def _merged(given: dict, name: str) -> dict:
         if unknown:
             raise VpauditError(f"style {name}: unknown key {unknown[0]!r}", f"known: {', '.join(known)}")
     return {**STYLES["default"], **given, "colours": {**COLOURS, **colours}}
+
+
+def narrow(style: dict) -> bool:
+    """Whether panels that stand side by side on a page must stand below each other."""
+    return style["width"] < NARROW
 
 
 def size(style: dict, share: float) -> tuple[float, float]:

@@ -6,10 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from vpaudit import stats
 from vpaudit.errors import VpauditError
 from vpaudit.figures import style as styles
 from vpaudit.figures.axes import mu_axis
-from vpaudit.figures.panels import MARKERS, PALETTE
+from vpaudit.figures.panels import MARKERS, PALETTE, read
 from vpaudit.names import LABELS, METRICS
 from vpaudit.study import Study
 
@@ -85,4 +86,54 @@ def floors(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
-FIGURES = {"information": information, "floors": floors}
+SOURCES = {"targets": "attacked images", "reference": "predicted: training images", "prior": "predicted: prior's own"}
+KINDS = {"others": "others' targets", "unrelated": "unrelated images"}
+
+
+def transition(results, style: dict):
+    """mu* by metric and baseline: measured on the attacked images, and predicted from images that are not attacked."""
+    study, table = Study(Path(results)), read(results, "transition")
+    figure, axes = plt.subplots(figsize=styles.size(style, 0.5))
+    rows = []
+    for metric in study.measured:
+        for kind in KINDS:
+            for source in SOURCES:
+                gap, mus = _gap(study, table, metric, kind, source)
+                found = stats.bootstrap(gap, lambda g, mus=mus: stats.crossing(mus, g.mean(0)))
+                rows.append((metric, kind, source, *(float(v) for v in found), len(gap)))
+    found = pd.DataFrame(rows, columns=["metric", "kind", "source", "value", "low", "high", "n"])
+    names = [f"{METRICS[m].label},\nagainst {KINDS[k]}" for m, k in dict.fromkeys(zip(found["metric"], found["kind"]))]
+    for number, (source, label) in enumerate(SOURCES.items()):
+        part = found[found["source"] == source]
+        y = np.arange(len(part)) + 0.22 * (number - 1)
+        errors = [part["value"] - part["low"], part["high"] - part["value"]]
+        axes.errorbar(
+            part["value"], y, xerr=np.maximum(errors, 0), fmt=MARKERS[number], color=PALETTE[number], label=label,
+            markersize=4, capsize=2,
+        )  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    ticks = [mu for mu in study.mu if mu <= 10 * found["high"].max()]
+    axes.set_xticks(ticks, [f"{mu:g}" for mu in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("µ* below which output is no closer to its target than the baseline")
+    axes.legend(frameon=False)
+    return figure, found
+
+
+def _gap(study: Study, table: pd.DataFrame, metric: str, kind: str, source: str) -> tuple[np.ndarray, list[float]]:
+    """(n, K) by how much output is closer to its own target than the baseline is, and the K values of mu."""
+    sign = -1 if METRICS[metric].higher_is_better else 1
+    if source == "targets":
+        own = study.grid("unconditional", "ddim", metric)
+        other = study.others("ddim", metric) if kind == "others" else study.unrelated(metric).to_frame()
+        return sign * (other.to_numpy() - own.to_numpy()), list(own.columns)
+    rows = table[(table["source"] == source) & (table["metric"] == metric)]
+    own, other = (
+        rows[rows["kind"] == k].pivot_table(index="image", columns="mu", values="value") for k in ("own", kind)
+    )
+    return sign * (other.to_numpy() - own.to_numpy()), list(own.columns)
+
+
+FIGURES = {"information": information, "floors": floors, "transition": transition}

@@ -1,8 +1,9 @@
 """Training of a class-conditional diffusion prior on small images, resumable to the bit of its own random draws.
 
-Loss: |v - v_theta|^2 with v = a z - b x0 (Salimans & Ho 2202.00512), sigma drawn where the attack needs it: three
-tenths uniform in log sigma over `sigma_range`, the rest log-normal around sigma = 1. Matrices inside the transformer
-blocks are optimised by Muon (torch.optim), everything else by AdamW; warm-up, then cosine to 2 %; EMA of the weights.
+Loss: |v - v_theta|^2 with v = a z - b x0 (Salimans & Ho 2202.00512), sigma drawn where the attack needs it: a share
+log-normal around sigma = 1 (`log_normal_share`), the rest uniform in log sigma over `sigma_range`. Matrices inside the
+transformer blocks are optimised by Muon (torch.optim), everything else by AdamW; warm-up, then cosine to 2 %; EMA of
+the weights.
 """
 
 import copy

@@ -28,16 +28,17 @@ PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "prio
 
 
 def targets(config: Config, layout: Layout) -> None:
-    """data -> targets.npz: the attacked test images."""
+    """data -> targets.npz: the attacked test images; of a folder also skipped.csv, what could not be used."""
     from vpaudit import data
 
     if config.data.folder:
-        settings = config.data
-
-        def choose(total):
-            return data.chosen(total, config.dataset, "test", settings.images, config.seed)
-
-        selected = data.load_local(settings.folder, settings.size, settings.grey, settings.under, choose)
+        about = config.data
+        most = max(data.MOST, about.images)
+        reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed, most)
+        print("\n".join(reading.lines()), flush=True)
+        with io.atomic(layout.skipped) as temporary:
+            pd.DataFrame(reading.skipped, columns=["file", "reason"]).to_csv(temporary, index=False)
+        selected = data.select(reading.images, about.images, config.seed)
     else:
         selected = data.draw(config.data.name, "test", config.data.images, config.seed)
     with io.atomic(layout.targets) as temporary:
@@ -200,6 +201,8 @@ def few_step(config: Config, prior: str, device: str = "cpu") -> None:
     settings, shipped = config.prior.few_step, data.load(config.data.name, "train")
     images = ranges.from_uint8(data.select(shipped, settings.images, config.seed).images)
     model = network.load(prior, device, config.prior.precision)
+    if config.experiments.compile:
+        model.compile()
 
     def noise(sigma):
         return KeyedNoise([(config.seed, "few step", i, sigma) for i in range(len(images))], images.shape[1:])()
@@ -238,7 +241,7 @@ def training_images(config: Config):
         return data.load(chosen.name, "train", full=True)
     if not chosen.train:
         raise VpauditError(f"no training images to go with {chosen.folder}", "set data.train, or prior.gaussian")
-    return data.load_local(chosen.train, chosen.size, chosen.grey, chosen.train_under)
+    return data.load_local(chosen.train, chosen.size, chosen.grey, chosen.train_under, chosen.colour)
 
 
 def overlap(config: Config, layout: Layout) -> None:
@@ -264,6 +267,32 @@ def baseline(config: Config, layout: Layout, device: str = "auto") -> None:
     every = slice(0, config.data.images)
     rows = [measure.without_release(meter, mean) for _, meter in _meters(config, layout, every, device)]
     write_table(layout.part("baselines", "unrelated"), pd.concat(rows, ignore_index=True))
+
+
+def domain(config: Config, layout: Layout, device: str = "auto") -> None:
+    """targets.npz, prior -> domain.parquet: how much worse the prior denoises these images than its own kind."""
+    from vpaudit import domain as distance
+
+    x, _, ids = read_targets(layout)
+    network = Priors(config, layout, device).network
+    card = layout.prior_card
+    if "held_out_mse_by_sigma" in card:
+        kind, pixels = f"{card['held_out_images']} held-out images", x[0].numel()
+        usual = {float(s): pixels * v for s, v in card["held_out_mse_by_sigma"].items()}
+        measured = distance.errors(network, x, [(config.seed, i) for i in ids.tolist()], usual)
+    else:
+        from vpaudit.experiments.bench import Bench
+
+        keys, kind = list(range(distance.SAMPLES)), f"{distance.SAMPLES} samples of the prior"
+        bench = Bench(config, layout, config.mechanism.mu[0], len(x), device, compiled=False)
+        own = bench.sample_prior(keys, distance.STEPS, 2)
+        usual = {s: v.mean() for s, v in distance.errors(network, own, [("own", k) for k in keys]).items()}
+        measured = distance.errors(network, x, [(config.seed, i) for i in ids.tolist()])
+    rows = [
+        pd.DataFrame({"image": ids.numpy(), "s": s, "value": value, "reference": usual[s], "reference_kind": kind})
+        for s, value in measured.items()
+    ]
+    write_table(layout.table("domain"), pd.concat(rows).assign(dataset=config.dataset))
 
 
 def evaluate(config: Config, layout: Layout, part: str, device: str = "auto") -> None:
@@ -318,7 +347,8 @@ def experiment(config: Config, layout: Layout, name: str, mu: str | None = None,
 
     if (mu is None) != (name in MEASUREMENTS):
         raise VpauditError(f"experiment {name}: {'--mu is missing' if mu is None else 'has no mu'}", "see --help")
-    bench = Bench(config, layout, float(mu or 1.0), device=device)
+    count = experiments.images_of(name, config.experiments.images)
+    bench = Bench(config, layout, float(mu or 1.0), count, device)
     write_table(layout.experiment(name, mu), experiments.run(name, bench))
 
 

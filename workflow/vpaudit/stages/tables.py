@@ -62,17 +62,31 @@ def summary(config: Config, layout: Layout) -> None:
 
 
 def figure(config: Config, layout: Layout, name: str) -> None:
-    """tables -> figures/<study>/<name>.{pdf,png,csv}."""
+    """tables -> figures/<study>/<name>.{pdf,png,csv,txt}."""
     from vpaudit import figures
 
     figures.render(name, layout.results, layout.figure(name, "png").parent, config.figures.style)
 
 
+def latex(config: Config, layout: Layout) -> None:
+    """tables, summary -> figures/<study>/{metrics,claims}.tex, each with its caption beside it."""
+    from vpaudit import captions
+    from vpaudit.figures import latex as tables
+    from vpaudit.study import Study
+
+    made = {"metrics": tables.metrics(Study(layout.results)), "claims": tables.claims(io.read_json(layout.summary))}
+    for name, text in made.items():
+        caption = captions.with_commit(name, config.model_dump(mode="json"))
+        for kind, content in (("tex", text), ("txt", caption)):
+            with io.atomic(layout.figure(name, kind)) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+
+
 def report(config: Config, layout: Layout) -> None:
-    """tables, figures -> report.html."""
+    """tables, figures, arrays -> report.html."""
     from vpaudit import report as module
 
-    module.build(layout.results, layout.figures, layout.report)
+    module.build(layout.results, layout.figures, layout.report, config.report.redact)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

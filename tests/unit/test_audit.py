@@ -1,0 +1,378 @@
+"""The audit of people's own images: set-up to mu, what is read, what is answered, and what must not be seen."""
+
+import base64
+import json
+import os
+import stat
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fake_results import MU, write
+from PIL import Image
+
+from vpaudit import accounting, audit, domain, summary
+from vpaudit.audit import answer, budget
+from vpaudit.cli import main
+from vpaudit.errors import VpauditError
+from vpaudit.priors.gaussian import GaussianPrior
+from vpaudit.study import Study
+
+# ---------------------------------------------------------------- the set-up
+
+
+def test_epsilon_of_a_training_gives_one_round_and_all_rounds():
+    setup = budget.setup(epsilon=8.0, delta=1e-5, steps=1000, sample_rate=0.01)
+    noise = setup.budget.noise_multiplier
+    assert noise == pytest.approx(accounting.noise_multiplier_for_epsilon(8.0, 1e-5, 0.01, 1000))
+    assert [a.mu for a in setup.asked] == pytest.approx(
+        [1 / noise, np.sqrt(0.01 * 1000) / noise, np.sqrt(1000) / noise], rel=1e-3
+    )
+    assert "in each" in setup.asked[-1].meaning
+    assert setup.asked[0].epsilon == pytest.approx(accounting.epsilon_of_mu(1 / noise, 1e-5), rel=1e-3)
+
+
+def test_one_release_has_one_mu():
+    (asked,) = budget.setup(noise_multiplier=0.2).asked
+    assert asked.mu == 5
+    assert [a.mu for a in budget.setup(mu=[10, 5, 5.00001]).asked] == [5, 10]
+
+
+def test_so_little_noise_that_epsilon_is_not_verified_is_no_error():
+    asked = budget.setup(noise_multiplier=0.5, steps=1_000_000, sample_rate=1e-4).asked
+    assert asked[-1].mu == 2000
+    assert asked[-1].epsilon == float("inf")
+
+
+def test_steps_belong_to_a_noise_multiplier():
+    with pytest.raises(VpauditError, match="all steps together"):
+        budget.setup(mu=[5.0], steps=10)
+
+
+def test_grid_holds_what_is_asked_and_steps_around_it():
+    assert budget.grid([5.394], 0.1, 400) == [0.2, 0.5, 1, 2, 5.394, 10, 20, 50]
+    assert budget.grid([0.01], 0.1, 400)[0] == 0.1
+    assert 90 not in budget.grid([90.0], 0.1, 60)
+
+
+def test_what_can_be_measured_follows_from_norms_and_noise():
+    low, high = budget.measurable(np.array([10.0, 28.0]), 1.0, (0.02, 140.0), 1e-5)
+    assert low == pytest.approx(0.2)
+    assert high == pytest.approx(accounting.mu_of_epsilon(1e5, 1e-5))
+    assert budget.measurable(np.array([2.0]), 4.0, (0.05, 140.0), 1e-5)[1] == pytest.approx(80)  # not clipped: C counts
+
+
+# ---------------------------------------------------------------- the images
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twelve images with names that nobody may see, one of them twice, and a broken one."""
+    folder = tmp_path / "patient_smith"
+    folder.mkdir()
+    for k in range(12):
+        pixels = np.random.default_rng(k).integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"smith_{k:02d}.png")
+    (folder / "twin.png").write_bytes((folder / "smith_03.png").read_bytes())
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    return folder
+
+
+def prepared(folder, **options):
+    setup = options.pop("setup", budget.setup(mu=[5.0]))
+    return audit.prepare(str(folder), setup, audit.find_prior("fashion_mnist_dit"), **options)
+
+
+def test_prepare_reads_and_names_nobody(pictures):
+    job = prepared(pictures, limit=8)
+    assert job.chosen.images.shape == (8, 28, 28)
+    assert job.config.data.images == 8
+    assert 5.0 in job.config.mechanism.mu
+    assert [a.conditioning for a in job.config.attacks] == [["unconditional"]] * 5
+    assert "smith" not in job.config.model_dump_json() + "\n".join(job.reading.lines())
+    assert dict(job.reading.skipped)["twin.png"] == "duplicate: the same pixels as smith_03.png"
+    names = job.names()
+    assert len(set(names)) == 8
+    assert all(name.startswith("smith") for name in names)
+
+
+def test_the_same_images_and_settings_are_the_same_study(pictures):
+    first, again = prepared(pictures), prepared(pictures)
+    assert first.config == again.config
+    assert prepared(pictures, setup=budget.setup(mu=[6.0])).config.study != first.config.study
+    (pictures / "smith_00.png").unlink()
+    assert prepared(pictures).config.study != first.config.study
+    assert prepared(pictures, show_names=True).config.study.startswith("audit-patient-smith-")
+
+
+def test_a_mu_that_cannot_be_attacked_is_said(pictures):
+    job = prepared(pictures, setup=budget.setup(mu=[0.01, 5, 420]))
+    assert job.config.mechanism.mu[0] > 0.01
+    assert job.config.mechanism.mu[-1] < 420
+    assert [w for w in job.warnings if "0.01" in w and "more noise than this prior" in w]
+    assert [w for w in job.warnings if "420" in w and "visible as it is released" in w]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"size": 32}, "--size 28"), ({"limit": 3}, "must be >= 4"), ({"max_grad_norm": -1}, "max_grad_norm")],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_by_name(pictures, options, word):
+    with pytest.raises(VpauditError, match=word):
+        prepared(pictures, **options)
+
+
+def test_too_few_usable_images_are_counted(pictures):
+    for path in pictures.glob("smith_0*.png"):
+        path.unlink()
+    (pictures / "smith_11.png").unlink()
+    with pytest.raises(VpauditError, match=r"only 2 usable images.*1 left out: not an image"):
+        prepared(pictures)
+
+
+def test_an_unknown_prior_is_answered_with_those_that_are_here():
+    with pytest.raises(VpauditError, match="known: fashion_mnist_dit"):
+        audit.find_prior("faces")
+    prior = audit.find_prior("fashion_mnist_dit")
+    assert prior.shape == (1, 28, 28)
+    assert prior.gaussian.name == "fashion_mnist_gaussian"
+
+
+def test_a_prior_without_a_gaussian_of_its_shape_says_how_to_get_one(root, tmp_path):
+    folder = tmp_path / "priors" / "mine"
+    (folder / "scheduler").mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps({"shape": [3, 32, 32], "sigma_range": [0.02, 150]}))
+    with pytest.raises(VpauditError, match="fit-gaussian"):
+        audit.find_prior(str(folder))
+
+
+# ---------------------------------------------------------------- how far from the prior
+
+
+def test_excess_between_gaussians_is_known():
+    """Both errors exact: 1/2 sum ln(1 + l / s^2) of each, subtracted."""
+    s = np.geomspace(0.05, 150, 400)
+    own, usual = np.array([4.0, 1.0, 0.2]), np.array([1.0, 0.3, 0.1])
+
+    def mmse(variances):
+        return (variances * s[:, None] ** 2 / (variances + s[:, None] ** 2)).sum(1)
+
+    rows = {"s": s, "value": mmse(own), "reference": mmse(usual)}
+    table = pd.concat([pd.DataFrame({**rows, "image": i}) for i in range(5)])
+    for at in (0.1, 1.0, 10.0):
+        want = 0.5 * (np.log1p(own / at**2).sum() - np.log1p(usual / at**2).sum())
+        found = domain.excess(table, at)
+        assert found["nats"] == pytest.approx(want, rel=0.01)
+        assert found["share"] == pytest.approx(want / (0.5 * np.log1p(usual / at**2).sum()), rel=0.01)
+        assert found["low"] <= found["nats"] <= found["high"]
+
+
+def test_a_priors_own_images_have_no_excess_and_other_images_have():
+    rng = torch.Generator().manual_seed(0)
+    variances = torch.logspace(0, -3, 64)
+    prior = GaussianPrior(torch.zeros(1, 8, 8), torch.linalg.qr(torch.randn(64, 64, generator=rng))[0], variances)
+    own = prior.colour(torch.randn(300, 1, 8, 8, generator=rng))
+    wide = 2 * prior.colour(torch.randn(300, 1, 8, 8, generator=rng))
+    measured = domain.errors(prior, own, range(300))
+    for s, errors in measured.items():
+        assert errors.mean() == pytest.approx(64 * prior.posterior_mse(s), rel=0.1)
+
+    def table(images):
+        parts = [
+            pd.DataFrame({"image": range(300), "s": s, "value": v, "reference": 64 * prior.posterior_mse(s)})
+            for s, v in domain.errors(prior, images, range(300)).items()
+        ]
+        return pd.concat(parts)
+
+    own, other = domain.excess(table(own), 0.05), domain.excess(table(wide), 0.05)
+    assert own["low"] < 0 < own["high"]
+    assert abs(own["share"]) < 0.05
+    assert other["low"] > 0
+    assert other["share"] > domain.FAR
+
+
+# ---------------------------------------------------------------- the answer
+
+
+FACTS = {
+    "study": "invented",
+    "images": 30,
+    "reading": ["30 image files"],
+    "shape": "16×16",
+    "prior": "p",
+    "warnings": [],
+}
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """Results in the real formats, whose domain is twice as hard as the prior's own."""
+    results = write(tmp_path_factory.mktemp("audit") / "results")
+    ids = 3 * np.arange(30) + 1
+    parts = [
+        pd.DataFrame(
+            {"image": ids, "s": s, "value": 2 * s * (1 + 0.01 * ids), "reference": s, "reference_kind": "64 samples"}
+        )
+        for s in domain.LEVELS
+    ]  # fmt: skip
+    pd.concat(parts).to_parquet(results / "domain.parquet")
+    layout = types.SimpleNamespace(
+        results=results, summary=results / "summary.json", table=lambda name: results / f"{name}.parquet"
+    )
+    return layout, answer.build(layout, budget.setup(noise_multiplier=0.2, steps=4), FACTS)
+
+
+def test_the_recommendation_is_the_claims_threshold(answered):
+    layout, found = answered
+    study, best = Study(layout.results), found["recommendation"]
+    claims = [
+        c for a in answer.ATTACKS for c in summary.end_of_success(study, a) if c.id.endswith("reconstruction_vs_other")
+    ]
+    inside = [end for end in found["thresholds"] if end["state"] == "inside"]
+    assert len(found["thresholds"]) == len(claims) == 6
+    if best["state"] == "inside":
+        assert best["mu"] == pytest.approx(min(end["value"] for end in inside), rel=1e-5)
+        assert best["one_round"]["noise_multiplier"] == pytest.approx(1 / best["mu"], rel=1e-5)
+        assert best["all_rounds"]["noise_multiplier"] == pytest.approx(2 / best["mu"], rel=1e-5)
+        assert best["one_round"]["low"] == pytest.approx(1 / best["high"], rel=1e-5)
+    else:
+        assert best["state"] == "below"
+        assert best["mu"] == MU[0]
+    assert json.loads(json.dumps(found)) == found
+
+
+def ends(*values):
+    """Thresholds by value; None: below the grid, inf: above it."""
+    states = {None: "below", np.inf: "above"}
+    return [
+        answer.Threshold("ddim", "mse", states.get(v, "inside"), v or np.nan, (v or np.nan) / 2, (v or np.nan) * 2, 9)
+        for v in values
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "state", "mu"),
+    [((3, 1.5, np.inf), "inside", 1.5), ((3, None), "below", 1.0), ((np.inf, np.inf), "above", 100.0)],
+)
+def test_the_attack_that_sees_most_decides(answered, values, state, mu):
+    study = Study(answered[0].results)
+    found = answer.recommend(ends(*values), study, budget.setup(noise_multiplier=1.0, steps=9))
+    assert (found["state"], found["mu"]) == (state, mu)
+    assert found["one_round"]["noise_multiplier"] == pytest.approx(1 / mu)
+    if state == "inside":
+        assert np.isnan(found["low"])  # 0.75 lies below the grid's first mu: open
+        assert found["all_rounds"]["noise_multiplier"] == pytest.approx(3 / mu)
+        assert found["all_rounds"]["epsilon"] == pytest.approx(accounting.epsilon_of_mu(mu, 1e-5))
+
+
+def test_far_images_are_warned_of_and_a_stronger_prior_always(answered):
+    found = answered[1]
+    assert any("far from what this prior knows" in warning for warning in found["warnings"])
+    assert answer.STRONGER in found["warnings"]
+    assert found["distance"]["all"]["share"] > 1
+
+
+def test_text_says_the_numbers_of_the_tables(answered):
+    layout, found = answered
+    text = answer.text(found)
+    own = Study(layout.results).grid("unconditional", "ddim", "ssim")[10.0].mean()
+    assert f"SSIM {answer.number(own)} [" in text
+    assert "noise multiplier 0.200, sample rate 1, 4 steps" in text
+    assert "lower estimate" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+# ---------------------------------------------------------------- privacy
+
+
+def test_everything_written_inside_is_its_owners_alone(tmp_path):
+    with audit.private():
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").write_text("x")
+        os.system(f"touch {tmp_path}/a/c")
+    modes = [stat.S_IMODE(p.stat().st_mode) & 0o077 for p in tmp_path.rglob("*")]
+    assert modes == [0, 0, 0]
+    (tmp_path / "d").write_text("x")
+    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) & 0o044  # and is as before outside
+
+
+def gathered(tmp_path, pictures, page: str, **options):
+    """The files of a finished study, and what is gathered of them."""
+    job = prepared(pictures, **options)
+    layout = types.SimpleNamespace(
+        results=tmp_path / "results", figures=tmp_path / "figures", report=tmp_path / "report.html",
+        config=tmp_path / "config.yaml", table=lambda name: tmp_path / f"{name}.parquet",
+    )  # fmt: skip
+    for folder in (layout.results, layout.figures):
+        folder.mkdir(exist_ok=True)
+    for name in ("reconstructions", "metrics_vs_mu"):
+        for kind in ("png", "pdf", "csv"):
+            (layout.figures / f"{name}.{kind}").write_bytes(f"{name}.{kind}".encode())
+    for name in ("names", "left_out"):
+        (layout.results / f"{name}.csv").write_text("file\nsmith\n")
+    for name in audit.TABLES:
+        pd.DataFrame({"value": [1.0]}).to_parquet(layout.table(name))
+    layout.report.write_text(page)
+    layout.config.write_text("study: x\n")
+    audit.gather(job, layout, tmp_path / "out")
+    return {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+
+
+def uri(content: bytes) -> str:
+    return f'<img src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+
+
+def test_a_redacted_audit_shows_curves_and_no_image(tmp_path, pictures):
+    files = gathered(tmp_path, pictures, uri(b"metrics_vs_mu.png"), redact=True)
+    assert "figures/metrics_vs_mu.png" in files
+    assert "figures/reconstructions.csv" in files
+    assert not {"figures/reconstructions.png", "figures/reconstructions.pdf"} & files
+    assert "smith" not in "".join(p.read_text() for p in (tmp_path / "out").rglob("*.csv"))
+    for picture in (b"reconstructions.png", b"another picture"):
+        with pytest.raises(VpauditError, match="do not share"):
+            gathered(tmp_path, pictures, uri(b"metrics_vs_mu.png") + uri(picture), redact=True)
+
+
+def test_names_are_gathered_only_if_wanted(tmp_path, pictures):
+    assert not {"tables/names.csv", "tables/left_out.csv"} & gathered(tmp_path, pictures, "page")
+    assert {"tables/names.csv", "tables/left_out.csv"} <= gathered(tmp_path, pictures, "page", show_names=True)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, root, capsys, tmp_path):
+    before = {p.name for p in (root / "results").glob("audit-*")}
+    out = tmp_path / "out"
+    assert main(["audit", "--images", str(pictures), "--noise-multiplier", "0.2", "--dry-run", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "SHOW the images" in said.err
+    assert "nothing is uploaded" in said.err
+    for word in ("14 image files", "12 usable", "1 left out: duplicate", "network calls", "study: audit-images-"):
+        assert word in said.out
+    assert not out.exists()
+    assert {p.name for p in (root / "results").glob("audit-*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--images", "/nowhere", "--mu", "5"), "/nowhere does not exist"),
+        (("--images", "/tmp", "--mu", "5", "--steps", "3"), "all steps together"),
+        (("--images", "/tmp", "--epsilon", "8", "--cores", "0"), "--cores 0"),
+        (("--images", "/tmp", "--epsilon", "8", "--delta", "2"), "delta"),
+    ],
+)
+def test_wrong_use_is_answered_for_people(capsys, arguments, word):
+    assert main(["audit", *arguments]) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_one_of_the_three_budgets_is_needed(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", "--images", str(Path("/tmp"))])
+    assert stop.value.code == 2
+    assert "--epsilon --noise-multiplier --mu" in capsys.readouterr().err
