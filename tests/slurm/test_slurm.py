@@ -6,6 +6,7 @@ Not part of `make test`: it needs root and the packages. The GPU of the node is 
 hands out and that computes nothing: what is proven is that jobs ask for a GPU, wait for it and are given it.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -88,8 +89,10 @@ def cluster(tmp_path_factory):
         wait_until(lambda: "idle" in out(environ, "sinfo", "-h", "-o", "%T"), 60, "the node did not come up")
         yield environ
     finally:
-        SYSTEM.unlink()
         subprocess.run(["scancel", "-u", "root"], env=environ, timeout=30, capture_output=True)
+        with contextlib.suppress(AssertionError):  # before slurmd goes, or a job would outlive it
+            wait_until(lambda: not out(environ, "squeue", "-h"), 60, "jobs did not end")
+        SYSTEM.unlink()
         for process in reversed(running):
             os.killpg(process.pid, signal.SIGTERM)
             try:
