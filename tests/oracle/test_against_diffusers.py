@@ -4,7 +4,9 @@ import diffusers
 import pytest
 import torch
 
+import architectures
 from vpaudit import samplers
+from vpaudit.priors import network as networks
 from vpaudit.priors.network import NetworkPrior
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -126,3 +128,30 @@ def test_sigma_table_inverts_and_knows_the_linear_schedule():
     t = table.t_of_sigma(s)
     assert (t.round() - expected).abs().max() <= 1
     assert torch.allclose(table.sigma_of_t(t), s, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_public_priors_folder_gives_the_images_of_diffusers_own_pipeline(tmp_path):
+    """google/ddpm-cifar10-32 in full with random weights, through `load`, and DDIMPipeline from the same noise."""
+    prior = networks.load(architectures.save("cifar10", tmp_path), rows=1)
+    scheduler = diffusers.DDIMScheduler(clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading")
+    pipeline = diffusers.DDIMPipeline(prior.network, scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    seed = torch.Generator().manual_seed(5)
+    theirs = pipeline(num_inference_steps=4, eta=0.0, generator=seed, output_type="np", return_dict=False)[0]
+    scaled = torch.randn((1, 3, 32, 32), generator=torch.Generator().manual_seed(5))
+    levels = levels_of(prior, [750, 500, 250, 0], 1)
+    x = scaled * (1 + levels[0, 0] ** 2).sqrt()
+    ours = samplers.last(samplers.ddim_steps(prior.denoise, x, levels)) / 2 + 0.5
+    assert ours.std() > 0.1
+    assert torch.allclose(ours.clamp(0, 1).permute(0, 2, 3, 1), torch.from_numpy(theirs), atol=1e-3)
+
+
+@torch.inference_mode()
+def test_of_a_learned_variance_the_mean_is_kept(tmp_path):
+    """ADM's layout, narrowed: six channels out, of which the first three are epsilon."""
+    prior = networks.load(architectures.save("imagenet", tmp_path, 16), rows=2)
+    x, t = torch.randn(2, 3, 32, 32), torch.tensor([10.0, 500.0])
+    whole = prior.network(x, t).sample
+    assert whole.shape[1] == 6
+    assert torch.equal(prior(x, t, None), whole[:, :3])

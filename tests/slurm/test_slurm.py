@@ -6,6 +6,7 @@ Not part of `make test`: it needs root and the packages. The GPU of the node is 
 hands out and that computes nothing: what is proven is that jobs ask for a GPU, wait for it and are given it.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(SYSTEM.exists(), reason=f"{SYSTEM} is there: this machine belongs to a cluster"),
 ]
 # A short training: what the prior learns is not what is tested here.
-SMALL = ['mechanism={"mu": [2, 50]}', 'prior={"training": {"images_seen": 6400}}', 'jobs={"images_per_job": 12}']
+SMALL = ['mechanism={"mu": [2, 50]}', 'prior={"training": {"images_seen": 6400}}']
 SLURM_CONF = """
 ClusterName=vpaudit
 SlurmctldHost={host}(127.0.0.1)
@@ -88,8 +89,10 @@ def cluster(tmp_path_factory):
         wait_until(lambda: "idle" in out(environ, "sinfo", "-h", "-o", "%T"), 60, "the node did not come up")
         yield environ
     finally:
-        SYSTEM.unlink()
         subprocess.run(["scancel", "-u", "root"], env=environ, timeout=30, capture_output=True)
+        with contextlib.suppress(AssertionError):  # before slurmd goes, or a job would outlive it
+            wait_until(lambda: not out(environ, "squeue", "-h"), 60, "jobs did not end")
+        SYSTEM.unlink()
         for process in reversed(running):
             os.killpg(process.pid, signal.SIGTERM)
             try:
@@ -111,39 +114,66 @@ def wait_until(condition, seconds: float, what: str):
 
 def command(*more: str) -> list[str]:
     return [
-        "timeout", "-k", "10", "2400", "snakemake", "--configfile", "config/smoke.yaml", "--profile", "profiles/slurm",
+        "timeout", "-k", "10", "2400", "snakemake", "--configfile", "config/smoke.yaml", "--workflow-profile",
+        "profiles/slurm",
         "--default-resources", "mem_mb=500", "runtime=20", "--slurm-init-seconds-before-status-checks", "3",
         "--latency-wait", "10", "--config", *SMALL, *more,
     ]  # fmt: skip
 
 
-def test_submitted_killed_and_resumed(cluster, root, tmp_path):
+@pytest.fixture
+def driver():
+    """Starts snakemake in a group of its own; what still runs at the end is killed."""
+    started = []
+
+    def start(copy, environ, log) -> subprocess.Popen:
+        with open(log, "w") as file:
+            process = subprocess.Popen(
+                command(), cwd=copy, env=environ, start_new_session=True, stdout=file, stderr=file
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def checkpoints(copy: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (copy / "work/smoke/reconstruct").glob("*/*.npz")}
+
+
+def test_submitted_killed_and_resumed(cluster, root, tmp_path, driver):
     copy = make_copy(root, tmp_path / "repository")
     for made in ("prior", "gaussian"):  # of an earlier `make smoke`; else the cluster trains them
         if (root / "results/smoke" / made / "card.json").exists():
             shutil.copytree(root / "results/smoke" / made, copy / "results/smoke" / made, copy_function=shutil.copy)
-    environ = {**cluster, **environment(copy), "SLURM_CONF": cluster["SLURM_CONF"]}
-    run = subprocess.Popen(command(), cwd=copy, env=environ, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    asked = set()
+    environ = {**cluster, **environment(copy)}
+    run, asked = driver(copy, environ, tmp_path / "first.log"), set()
 
-    def shards() -> list[Path]:
-        asked.update(out(environ, "squeue", "-h", "-o", "%b").split())
-        assert run.poll() is None, run.stderr.read()[-4000:]
-        return list((copy / "work/smoke/reconstruct").glob("*/*.npz"))
+    def begun() -> bool:
+        asked.update(out(environ, "squeue", "-h", "-O", "tres-per-job:40").split())
+        assert run.poll() is None, (tmp_path / "first.log").read_text()[-4000:]
+        return len(checkpoints(copy)) >= 2
 
-    wait_until(lambda: len(shards()) >= 2, 1500, "no reconstruct job got as far as a checkpoint")
-    assert {a for a in asked if "gpu" in a}  # a job asked for a GPU
+    wait_until(begun, 1500, "no reconstruct job got as far as a checkpoint")
+    assert "gres:gpu:1" in asked
     os.killpg(run.pid, signal.SIGKILL)  # the driver dies, and its jobs are cancelled in the middle
-    run.communicate()
+    run.wait()
     subprocess.run(["scancel", "-u", "root"], env=environ, check=True, timeout=60)
     wait_until(lambda: not out(environ, "squeue", "-h"), 120, "jobs did not end")
-    kept = {path: path.stat().st_mtime_ns for path in (copy / "work/smoke/reconstruct").glob("*/*.npz")}
+    kept = checkpoints(copy)
 
     subprocess.run(command("--unlock"), cwd=copy, env=environ, check=True, capture_output=True, timeout=120)
-    done = subprocess.run(command(), cwd=copy, env=environ, text=True, capture_output=True, timeout=2400)
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert kept.items() <= {p: p.stat().st_mtime_ns for p in (copy / "work/smoke/reconstruct").glob("*/*.npz")}.items()
-    logs = {path.parent.parent.name for path in (copy / ".snakemake/slurm_logs").glob("rule_*/*/*.log")}
+    again = driver(copy, environ, tmp_path / "second.log")
+    wait_until(lambda: again.poll() is not None, 2400, "the second run did not end")
+    assert again.returncode == 0, (tmp_path / "second.log").read_text()[-4000:]
+    assert kept.items() <= checkpoints(copy).items()  # finished shards were not computed again
+    logs = {path.parent.name for path in (copy / ".snakemake/slurm_logs").glob("rule_*/*.log")} | {
+        path.parent.parent.name for path in (copy / ".snakemake/slurm_logs").glob("rule_*/*/*.log")
+    }
     assert {"rule_privatize", "rule_reconstruct", "rule_evaluate", "rule_report"} <= logs
     metrics = pd.read_parquet(copy / "results/smoke/metrics.parquet")
     assert metrics.groupby(["prior", "attack", "mu", "draw", "metric"]).size().eq(24).all()

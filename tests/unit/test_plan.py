@@ -3,7 +3,7 @@
 import pytest
 
 from vpaudit import config as configuration
-from vpaudit import plan
+from vpaudit import data, plan
 from vpaudit.cli import main
 from vpaudit.errors import VpauditError
 
@@ -51,6 +51,26 @@ def test_more_devices_than_jobs_do_not_help():
     walls = [plan.text(found, n).split("wall clock")[1].split()[0] for n in (1, 2, 8)]
     assert float(walls[0]) == pytest.approx(2 * float(walls[1]), abs=0.011)
     assert walls[1] == walls[2]
+
+
+DOCUMENTED = {  # calls per second of docs/paper-study.md's table
+    "CIFAR-10": ((), 3200.0), "CelebA-HQ 256": (("celebahq",), 80.0), "ImageNet 256": (("imagenet",), 18.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("study", list(DOCUMENTED))
+def test_the_documents_numbers_are_the_plans(root, study):
+    overlays, speed = DOCUMENTED[study]
+    config = configuration.load(root / "config/paper.yaml", *(root / f"config/paper/{name}.yaml" for name in overlays))
+    found = plan.plan(config, speed, tuple(data.card(config.data.name)["shape"]))
+    row = next(
+        line for line in (root / "docs/paper-study.md").read_text().splitlines() if line.startswith(f"| {study} |")
+    )
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:] == [
+        f"{found.jobs:,}", f"{found.network_jobs}", f"{found.calls:,}", f"{found.hours:.2f}",
+        f"{60 * found.job_hours:.1f}", f"{found.disk_gib:.2f}",
+    ]  # fmt: skip
+    assert 5 < 60 * found.job_hours < 30
 
 
 def test_command_and_bad_speed(capsys):

@@ -232,20 +232,25 @@ def test_edited_code_reruns_what_uses_it(study, tmp_path):
     assert "reconstruct" not in jobs
 
 
-def test_other_shard_sizes_give_the_same_tables(study, tmp_path):
+def test_other_shards_and_jobs_give_the_same_tables(study, tmp_path):
+    """Checkpoints of 7 images and jobs of 10: three parts a mu, joined in the tables."""
     copy = tmp_path / "sharded"
     shutil.copytree(study, copy, symlinks=True)
     shutil.rmtree(copy / "work")
-    for folder in ("reconstructions", "parts"):
+    for folder in ("observations", "reconstructions", "parts"):
         shutil.rmtree(copy / "results" / "smoke" / folder)
-    done = snakemake(copy, "--config", "shard_size=7", "--", "stage_evaluate", "collect")
+    cut = ("shard_size=7", 'jobs={"images_per_job": 10}', 'mechanism={"mu": [2, 50]}')
+    done = snakemake(copy, "--config", *cut, "--", "stage_evaluate", "collect")
     assert done.returncode == 0, done.stderr[-3000:]
-    a, b = read(study, "metrics"), read(copy, "metrics")
-    keys = ["image", "prior", "attack", "mu", "draw", "metric"]
-    joined = a.merge(b, on=keys, suffixes=("_a", "_b"))
-    assert len(joined) == len(a) == len(b)
-    scale = joined["value_a"].abs().clip(lower=1)
-    assert ((joined["value_a"] - joined["value_b"]).abs() / scale).max() <= 1e-4
+    names = {path.name for path in (copy / "results/smoke/reconstructions").iterdir()}
+    assert names == {f"mu={mu}_shard=000{n}.npz" for mu in (2, 50) for n in range(3)}
+    keys = ["image", "prior", "attack", "mu", "metric"]
+    for table, more in (("metrics", ["draw"]), ("baselines", ["kind"])):
+        a, b = read(study, table).query("not mu == 10"), read(copy, table)
+        joined = a.merge(b, on=keys + more, suffixes=("_a", "_b"))
+        assert len(joined) == len(a) == len(b)
+        scale = joined["value_a"].abs().clip(lower=1)
+        assert ((joined["value_a"] - joined["value_b"]).abs() / scale).max() <= 1e-4
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
@@ -305,7 +310,7 @@ def test_a_prior_that_does_not_fit_is_refused_by_name(study, tmp_path):
     (copy / "results/smoke/config.yaml").write_text(config)
     target = copy / "results/smoke/reconstructions/mu=2.npz"
     target.unlink()
-    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--mu", "2")
+    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--part", "2")
     assert done.returncode == 2
     assert "(1, 28, 28)" in done.stderr
     assert "(1, 8, 8)" in done.stderr
@@ -335,7 +340,7 @@ def test_altered_weights_are_refused(study, tmp_path):
     shutil.copytree(study, copy, symlinks=True)
     weights = copy / "results/smoke/prior/transformer/diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--mu", "2")
+    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--part", "2")
     assert done.returncode == 2
     assert "truncated or altered" in done.stderr
 

@@ -21,6 +21,7 @@ from vpaudit import io
 from vpaudit.errors import VpauditError
 
 PAUSES = (1.0, 4.0, 16.0)  # seconds before the second, third and fourth try
+LOCAL = "local"  # in place of a commit: copied from VPAUDIT_MIRROR, whose revision nobody knows
 TOKEN = "set HF_TOKEN after accepting its licence on the hub"
 AGAIN = "check the network, HF_ENDPOINT and HF_HUB_OFFLINE; the same command resumes"
 
@@ -34,7 +35,7 @@ def download(repo, revision, patterns, folder: Path, kind: str = "model", pauses
         kind: "model" or "dataset".
 
     Returns:
-        the commit the revision stands for; "local" if all came from the folder named by VPAUDIT_MIRROR.
+        the commit the revision stands for; LOCAL if all came from the folder named by VPAUDIT_MIRROR.
 
     Raises:
         VpauditError: no access, no such repository, revision or file, no network, no space.
@@ -42,7 +43,7 @@ def download(repo, revision, patterns, folder: Path, kind: str = "model", pauses
     groups = [pattern if isinstance(pattern, tuple) else (pattern,) for pattern in patterns]
     mirror = os.environ.get("VPAUDIT_MIRROR")
     if mirror and _from_mirror(Path(mirror), groups, folder):
-        return "local"
+        return LOCAL
 
     def fetch() -> str:
         commit, wanted = revision, [pattern for group in groups for pattern in group]
@@ -117,9 +118,10 @@ def _patiently(fetch, repo: str, revision: str, pauses) -> str:
 
 
 def pinned(lock: Path, name: str, about: dict) -> str:
-    """The revision to fetch: the card's if it is a commit, else the one that the lock recorded, else the card's."""
+    """The revision to fetch: the commit that the lock recorded, else the card's."""
     recorded = _read(lock).get(name, {})
-    return recorded["revision"] if recorded.get("repo") == about["repo"] else about["revision"]
+    known = recorded.get("repo") == about["repo"] and recorded["revision"] != LOCAL
+    return recorded["revision"] if known else about["revision"]
 
 
 def record(lock: Path, name: str, repo: str, commit: str, files: dict[str, str]) -> None:

@@ -77,6 +77,11 @@ class Study:
         first = self.results / f"{kind}/mu={mu:g}_shard=0000.npz" if mu is not None else None
         return np.load(first if first is not None and first.exists() else self._path(name))
 
+    def in_arrays(self) -> int:
+        """How many of the targets the arrays hold: all, or the first shard, which comes first in targets.npz."""
+        with self.arrays("observations", self.mu[0]) as file:
+            return len(file["ids"])
+
     def epsilon(self, mu: float) -> float:
         rows = self.bounds[(self.bounds["bound"] == "epsilon") & np.isclose(self.bounds["mu"], mu)]
         if rows.empty:

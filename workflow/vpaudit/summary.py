@@ -17,6 +17,7 @@ from vpaudit.study import Study
 
 PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-accounting", "snakemake", "dvc", "vpaudit")
 CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
+PUBLIC_KEYS = ("repo", "revision", "licence", "trained_on", "source_sha256")  # of a prior fetched from the hub
 MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from the matched noise level
 OURS = "not in the paper"
 
@@ -55,7 +56,7 @@ def build(config: Config, layout: Layout) -> dict:
         "mu": study.mu,
         "seed": config.seed,
         "attacks": [a.model_dump() for a in config.attacks],
-        "prior": {key: card.get(key) for key in CARD_KEYS},
+        "prior": {key: card.get(key) for key in CARD_KEYS} | {k: card[k] for k in PUBLIC_KEYS if k in card},
         "notes": notes(study, card),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": hardware.describe(),

@@ -29,8 +29,7 @@ def draw(results, style: dict):
     study = Study(results)
     with study.arrays("targets") as file:
         images, labels, ids, names = (file[k] for k in ("images", "labels", "ids", "class_names"))
-    with study.arrays("observations", study.mu[0]) as file:
-        labels = labels[: len(file["ids"])]  # of a sharded study the first shard is shown
+    labels = labels[: study.in_arrays()]
     line = style["font_size"] / 72 * 1.35
     texts, head, block_gap = 11.5 * line * 0.62, 3.2 * line, 0.6 * line
     room = style["width"] - texts - 2.5 * line

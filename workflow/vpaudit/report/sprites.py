@@ -81,7 +81,7 @@ def pick(labels: np.ndarray, count: int = SHOWN) -> list[int]:
 def build(study: Study, outputs: list[Output]) -> Sprites:
     """As many images as the budget holds, as PNG; where that is fewer than `FEW`, compressed with loss (WebP)."""
     with study.arrays("targets") as file:
-        images, places = file["images"], pick(file["labels"])
+        images, places = file["images"], pick(file["labels"][: study.in_arrays()])
     targets = [_uri(_picture(images[place]), True) for place in places]
     grids, spreads = _grids(study, outputs, places)
     maps = [_uri(_map(spread), True) for spread in spreads]
@@ -103,7 +103,7 @@ def _grids(study: Study, outputs: list[Output], places: list[int]) -> tuple[list
     columns, spreads = [], []
     for mu in study.mu:
         with study.arrays("observations", mu) as seen, study.arrays("reconstructions", mu) as made:
-            arrays = {o.key: made[o.key][:, places] for o in outputs[1:]}
+            arrays = {key: ranges.unpacked(made[key][:, places]) for key in {o.key for o in outputs[1:]}}
             lam = seen["lam"][places].reshape(-1, 1, 1, 1)
             tiles = [seen["y"][places] / lam, *(arrays[o.key][o.draw] for o in outputs[1:])]
         columns.append([_bytes(tile) for tile in tiles])
