@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 import yaml
-from fake_results import MU, UNRELATED, write
+from fake_results import MU, UNRELATED, write, write_figures
 
 from vpaudit import figures, report
 from vpaudit.errors import VpauditError
@@ -49,8 +49,7 @@ class Page(HTMLParser):
 
 def made(folder, **options):
     results = write(folder / "results", **options)
-    for name in figures.NAMES:
-        figures.render(name, results, folder / "figures")
+    write_figures(folder / "figures", figures.NAMES)
     report.build(results, folder / "figures", folder / "report.html")
     return folder
 
