@@ -252,8 +252,9 @@ def _noise_lines(found: dict) -> list[str]:
     if best["state"] == "below":
         least = "" if best["high"] <= best["mu"] else f" (95 %: more than {number(once['low'])})"
         return [
-            f"Even at µ = {best['mu']:g}, the strongest noise tested, output is on average closer to its own image than "
-            f"to others ({who}): seen in one round, it needs a noise multiplier above {number(once['noise_multiplier'])}{least}."
+            f"Even at µ = {best['mu']:g}, the strongest noise tested, output is on average closer to its own image "
+            f"than to others ({who}): seen in one round, it needs a noise multiplier above "
+            f"{number(once['noise_multiplier'])}{least}."
         ]
     if best["state"] == "above":
         return [
