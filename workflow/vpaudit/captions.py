@@ -19,7 +19,7 @@ CAPTIONS = {
     "reconstructions": "Left: the target, which no attack sees. Row by row: what the privacy mechanism releases, its "
     "clipping undone; what each attack makes of it; two random draws of the diffusion model. From left to "
     "right the noise falls. Values beyond black and white are clipped, contrast is never stretched. The targets are "
-    "the first of their classes, not chosen by outcome.",
+    "the first of their classes (without classes: the first), not chosen by outcome.",
     "metrics_vs_mu": "Distance (MSE on pixels in [-1, 1], LPIPS) or similarity (NCC, SSIM) between output and target, "
     "mean over images. Dashed: what an adversary who knows nothing of images can expect, a law that exists for MSE and "
     "NCC. Dash-dotted: reconstruction robustness (ReRo), drawn as the expected value of an adversary who holds the "

@@ -113,14 +113,14 @@ def recommend(ends: list[Threshold], study: Study, setup: Setup) -> dict:
     order = {"below": 0, "inside": 1, "above": 2}
     worst = min(ends, key=lambda end: (order[end.state], end.value if end.state == "inside" else 0.0))
     base = {"state": worst.state, "attack": worst.attack, "metric": worst.metric, "n": worst.n}
-    if worst.state != "inside":
-        at = study.mu[0] if worst.state == "below" else study.mu[-1]
-        return {**base, "mu": at, "one_round": _noise(setup, 1, at, at, at), "all_rounds": None}
-    # an end of the interval at the grid's first mu is open: more noise may be needed
-    low = worst.low if worst.low > study.mu[0] else float("nan")
-    found = {**base, "mu": worst.value, "low": low, "high": worst.high}
-    found["one_round"] = _noise(setup, 1, worst.value, low, worst.high)
-    found["all_rounds"] = _noise(setup, setup.steps, worst.value, low, worst.high) if setup.steps > 1 else None
+    if worst.state == "above":
+        mu, low, high = study.mu[-1], study.mu[-1], float("nan")
+    elif worst.state == "below":
+        mu, low, high = study.mu[0], float("nan"), study.mu[0] if np.isnan(worst.high) else worst.high
+    else:  # an end of the interval at the grid's first mu is open: more noise may be needed
+        mu, low, high = worst.value, worst.low if worst.low > study.mu[0] else float("nan"), worst.high
+    found = {**base, "mu": mu, "low": low, "high": high, "one_round": _noise(setup, 1, mu, low, high)}
+    found["all_rounds"] = _noise(setup, setup.steps, mu, low, high) if setup.steps > 1 else None
     return found
 
 
@@ -221,10 +221,8 @@ def _visible_lines(found: dict) -> list[str]:
     lines = [] if found["visible"] else ["no µ that was asked for could be attacked: see below"]
     for row in found["visible"]:
         if row["metric"] == found["visible"][0]["metric"]:
-            share = f"{_share(row)} of the squared error of output for another image is gone"
-            lines.append(
-                f"µ = {row['mu']:g}, {LABELS[row['attack']]}: {share} (0 %: nothing of its own; 100 %: the image)"
-            )
+            share = f"its squared error is {_share(row)} smaller against its own image than against others"
+            lines.append(f"µ = {row['mu']:g}, {LABELS[row['attack']]}: {share}")
         closer = (row["gap"] > 0) == METRICS[row["metric"]].higher_is_better
         sure = row["gap_low"] > 0 or row["gap_high"] < 0
         verdict = ("closer to its own" if closer else "no closer to its own") if sure else "cannot be told apart"
@@ -252,9 +250,11 @@ def _noise_lines(found: dict) -> list[str]:
     who = f"{LABELS[best['attack']]}, by {METRICS[best['metric']].label}, n = {best['n']}"
     once = best["one_round"]
     if best["state"] == "below":
+        least = "" if best["high"] <= best["mu"] else f" (95 %: more than {number(once['low'])})"
         return [
-            f"Even at µ = {best['mu']:g}, the strongest noise tested, output is closer to its own image than to others "
-            f"({who}): more than a noise multiplier of {number(once['noise_multiplier'])} would be needed."
+            f"Even at µ = {best['mu']:g}, the strongest noise tested, output is on average closer to its own image "
+            f"than to others ({who}): seen in one round, it needs a noise multiplier above "
+            f"{number(once['noise_multiplier'])}{least}."
         ]
     if best["state"] == "above":
         return [
