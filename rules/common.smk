@@ -6,6 +6,7 @@ import yaml
 
 from vpaudit import captions, config as configuration, figures, parts
 from vpaudit.config import stage_settings
+from snakemake.exceptions import WorkflowError
 from vpaudit.errors import VpauditError
 from vpaudit.layout import Layout
 
@@ -48,7 +49,10 @@ ON_HUB = [
 ]
 PUBLIC_PRIORS = list(yaml.safe_load((PACKAGE / "priors/cards.yaml").read_text()))
 # Cores of this machine, or of a cluster's jobs (which `set-threads` in a profile changes).
-CORES = workflow.cores or 4
+try:
+    CORES = workflow.cores
+except WorkflowError:
+    CORES = 4
 
 
 def fetched_data(wildcards):

@@ -15,7 +15,7 @@ rule domain:
         PATHS.timing("domain")
     conda:
         "../environment.yml"
-    threads: max(1, workflow.cores // 2)
+    threads: max(1, CORES // 2)
     resources:
         gpu=1,
     params:

@@ -102,3 +102,9 @@ def test_python_is_formatted_and_linted(root):
     for arguments in (["check", "."], ["format", "--check", "."]):
         done = subprocess.run([ruff, *arguments], cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
+
+
+def test_rules_need_no_number_of_cores(root):
+    """On a cluster none is given, and `workflow.cores` would end the run: rules ask CORES of common.smk."""
+    asking = {path.name for path in (root / "rules").glob("*.smk") if "workflow.cores" in path.read_text()}
+    assert asking == {"common.smk"}

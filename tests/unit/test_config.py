@@ -2,7 +2,7 @@
 
 import pytest
 
-from vpaudit import config, config_docs, data
+from vpaudit import accounting, config, config_docs, data
 from vpaudit.errors import VpauditError
 
 
@@ -40,6 +40,7 @@ def test_the_papers_studies_lie_over_what_they_share(root, overlays, study, lpip
     channels, height, width = about["shape"]
     brightest = (channels * height * width) ** 0.5  # |x| of an all-white image on [-1, 1]
     assert brightest / found.mechanism.mu[0] <= 157.4
+    assert accounting.epsilon_of_mu(found.mechanism.mu[-1], found.mechanism.delta) > 0  # within its verified range
     assert found.shard_size % found.prior.rows == 0
     assert (found.jobs.images_per_job or 5000) % found.shard_size == 0
 

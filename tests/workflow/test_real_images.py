@@ -33,8 +33,8 @@ ATTACKS = [
 ]
 STUDIES = {  # images, training images of the Gaussian prior, mu, images a job
     "cifar10": ("cifar10_lossless_3200.npz", ("cifar10_jpeg_46000_10000.zip", "test/cat"), [10, 100], None),
-    "celebahq": ("celebahq_256.zip", ("faces_utk_200.zip", ""), [20, 500], None),
-    "imagenet": ("imagenet_256.zip", ("imagenet_256.zip", ""), [20, 500], 2),
+    "celebahq": ("celebahq_256.zip", ("faces_utk_200.zip", ""), [20, 400], None),
+    "imagenet": ("imagenet_256.zip", ("imagenet_256.zip", ""), [20, 400], 2),
 }
 
 
