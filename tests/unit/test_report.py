@@ -136,7 +136,7 @@ def test_bland_output_is_no_success(study):
     for share in (0.0, 0.5):
         rows["value"] = (1 - share) * base.loc[list(zip(rows["image"], rows["mu"]))].to_numpy()
         read.metrics = rows
-        assert words.shares(read, "ddim")[["value", "low", "high"]].to_numpy() == pytest.approx(share)
+        assert read.recovered("ddim")[["value", "low", "high"]].to_numpy() == pytest.approx(share)
 
 
 def test_plain_words_follow_the_numbers(study):

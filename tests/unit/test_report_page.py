@@ -43,7 +43,7 @@ def test_an_audit_says_what_is_recovered_at_every_level(study):
         first, metrics, bounds, estimate = level["sentences"]
         start = f"At ε = {number(epsilon)} (µ = {level['mu']:g}) an attacker who knows discs’s training images"
         assert first.startswith(start)
-        near = words.at(words.shares(study, "posterior_mean"), level["mu"])
+        near = words.at(study.recovered("posterior_mean"), level["mu"])
         assert words.percent(near) in first
         assert metrics.startswith("One plausible picture (DDIM)")
         curve = words.at(study.curve("unconditional", "posterior_mean", "mse"), level["mu"])

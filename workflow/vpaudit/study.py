@@ -118,15 +118,19 @@ class Study:
         value, low, high = stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
         return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(both)})
 
-    def recovered(self, attack: str) -> pd.DataFrame:
+    def recovered(self, attack: str | None) -> pd.DataFrame:
         """mu, value, low, high, n: by how much output's squared error is smaller against its own target than others'.
 
-        Of the unconditional prior. 0 is output that would suit any image as well, however bland; 1 is the target.
+        Of the unconditional prior. 0 is output that would suit any image as well, however bland; 1 is the target. The
+        measure against unrelated test images would not do: the mean of all images already halves their squared error.
         """
         own = self.grid("unconditional", attack, "mse")
         if own.empty:
             return curve_of(own)
-        both = np.stack([own.to_numpy(), self.others(attack, "mse").loc[own.index, own.columns].to_numpy()], axis=1)
+        other = self.others(attack, "mse").reindex(index=own.index, columns=own.columns)
+        if other.isna().any(axis=None):
+            raise VpauditError("baselines.parquet lacks images of metrics.parquet", "run the stage `evaluate` again")
+        both = np.stack([own.to_numpy(), other.to_numpy()], axis=1)
         value, low, high = stats.bootstrap(both, lambda rows: 1 - rows[:, 0].mean(0) / rows[:, 1].mean(0))
         return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high, "n": len(both)})
 

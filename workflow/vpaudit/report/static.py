@@ -22,7 +22,7 @@ HIDDEN = "(not shown)"
 def levels(study: Study) -> list[dict]:
     """One row a noise level: mu, epsilon, the noise on a pixel, how much nearer each attack comes, words for it."""
     noise, guess = study.bound("uninformed", "mse"), words.best_guess(study)
-    near = {a: words.shares(study, a) for a in dict.fromkeys((guess, "ddim"))}
+    near = {a: study.recovered(a) for a in dict.fromkeys((guess, "ddim"))}
     rows = []
     for mu in study.mu:
         law, best = words.at(noise, mu), words.at(near[guess], mu)

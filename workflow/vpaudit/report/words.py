@@ -9,7 +9,6 @@ import pandas as pd
 import yaml
 
 from vpaudit import stats
-from vpaudit.errors import VpauditError
 from vpaudit.names import LABELS, METRICS, number
 from vpaudit.study import Study
 
@@ -39,7 +38,7 @@ def audit(study: Study, summary: dict) -> list[dict]:
         study lacks is left out.
     """
     knows, guess, measured = known_to(summary), best_guess(study), study.measured
-    near = shares(study, guess).set_index("mu") if guess else pd.DataFrame()
+    near = study.recovered(guess).set_index("mu") if guess else pd.DataFrame()
     estimates = _own_estimates(study)
     levels = []
     for mu in study.mu:
@@ -164,7 +163,7 @@ def _judged(off: float, low: float, high: float) -> str:
 def plain_words(study: Study, summary: dict) -> list[str]:
     """Each noise level from which the attack shows more, and whether it ever shows nothing."""
     sentences, reached = [], -2
-    for _, row in shares(study, best_guess(study)).iterrows():
+    for _, row in study.recovered(best_guess(study)).iterrows():
         level = -1 if row["low"] <= 0 else step(row["value"])
         if level > reached:
             budget = f"µ = {row['mu']:g} (ε = {number(study.epsilon(row['mu']))})"
@@ -200,23 +199,6 @@ def end_of_success(study: Study, summary: dict) -> list[str]:
     ]
 
 
-def shares(study: Study, attack: str | None) -> pd.DataFrame:
-    """mu, value, low, high: by how much the output's squared error is smaller against its own target than others'.
-
-    0 is output that would suit any image as well, however bland; 1 is the target. The measure against unrelated test
-    images would not do: the mean of all images already halves the squared error that those have.
-    """
-    own = study.grid("unconditional", attack, "mse")
-    other = study.others(attack, "mse").reindex(index=own.index, columns=own.columns)
-    if own.empty:
-        return pd.DataFrame(columns=["mu", "value", "low", "high"])
-    if other.isna().any(axis=None):
-        raise VpauditError("baselines.parquet lacks images of metrics.parquet", "run the stage `evaluate` again")
-    both = np.stack([own.to_numpy(), other.to_numpy()], axis=1)
-    value, low, high = stats.bootstrap(both, lambda rows: 1 - rows[:, 0].mean(0) / rows[:, 1].mean(0))
-    return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high})
-
-
 def knowledge(study: Study) -> list[str]:
     """What each attack was told of sigma and lambda, in one sentence if it is the same for all."""
     told = study.metrics.drop_duplicates(["attack", "knowledge"]).groupby("knowledge", sort=False)["attack"].apply(list)
@@ -229,7 +211,7 @@ def knowledge(study: Study) -> list[str]:
 
 def sure(study: Study) -> list[str]:
     """How sure the numbers are: what the intervals hold, how wide they are, and what they leave out."""
-    found, n = shares(study, best_guess(study)), study.images
+    found, n = study.recovered(best_guess(study)), study.images
     sentences = [
         f"Means are over n = {n} images. Brackets hold 95 % intervals: {stats.RESAMPLES:,} bootstrap resamples of the "
         "images, with the same resample for whatever is compared. Several draws of an image are averaged first: they "
