@@ -138,12 +138,6 @@ def test_selection_knows_nothing_of_order_or_count():
     assert set(data.select(images, 20, 1).ids) < set(alone)
 
 
-def test_sixteen_bit_images_are_refused_not_whitened(tmp_path):
-    Image.fromarray(np.full((8, 8), 30000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(VpauditError, match=r"deep\.png is not a readable image.*8 bits"):
-        data.load_local(tmp_path)
-
-
 def test_a_huge_image_is_named(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
@@ -159,7 +153,7 @@ def test_folder_of_images(tmp_path):
     assert images.images.shape == (2, 8, 8)
     assert images.labels.tolist() == [-1, -1]
     (tmp_path / "c.png").write_text("not an image")
-    with pytest.raises(VpauditError, match=r"c\.png is not a readable image"):
+    with pytest.raises(VpauditError, match=r"c\.png is not usable"):
         data.load_local(tmp_path)
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "c.png")
     with pytest.raises(VpauditError, match=r"c\.png has shape"):

@@ -72,7 +72,7 @@ def bench(tmp_path_factory):
     network = build_network((1, 8, 8), 10, Training(width=32, layers=2, heads=2, patch_size=2))
     network.save_pretrained(folder / "prior" / "transformer")
     build_scheduler().save_pretrained(folder / "prior" / "scheduler")
-    images.fit_gaussian("digits", str(folder / "gaussian"))
+    images.fit_gaussian(config, str(folder / "gaussian"))
     images.targets(config, layout)
     grid = np.array([0.05, 5.0])
     levels = np.stack([[s, s / 4, 0.0] for s in grid])
