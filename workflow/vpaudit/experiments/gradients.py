@@ -30,29 +30,43 @@ def run(bench: Bench) -> pd.DataFrame:
     for design, batch, strength in progress(settings, f"gradients mu={bench.mu:g}"):
         network = gradients.ImprintNetwork(bench.x.shape[1:], ROWS, classes, design, public, strength, config.seed)
         columns = {"design": design, "batch": batch, "strength": strength}
-        for start in range(0, len(bench.x), batch):
-            tables.append(_batch(bench, network, slice(start, start + batch), columns))
+        tables += _setting(bench, network, batch, columns)
     return pd.concat(tables, ignore_index=True)
 
 
-def _batch(bench: Bench, network, part: slice, columns: dict) -> pd.DataFrame:
+def _setting(bench: Bench, network, batch: int, columns: dict) -> list[pd.DataFrame]:
+    """All batches of a setting; what was read out of them is denoised together."""
+    parts = [_read(bench, network, slice(k, k + batch), columns) for k in range(0, len(bench.x), batch)]
+    separable = torch.cat([apart for _, apart in parts])
+    tables = [bench.rows({"separable": separable.double()}, **columns)]
+    seen, x = _joined([seen for seen, _ in parts if len(seen)]), bench.x[separable]
+    within = [] if seen is None else (seen.s <= bench.network.sigma_max).nonzero()[:, 0]
+    if len(within):
+        seen, x = seen[within], x[within]
+        values = {"share": gradients.share(seen, x, bench.mu), "mse": metrics.mse(bench.posterior_mean(seen), x)}
+        values["mse_simple"] = metrics.mse(bench.posterior_mean(_simple(bench, seen, x)), x)
+        base = {"dataset": seen.dataset, "mu": bench.mu, **columns}
+        tables += [
+            pd.DataFrame({**base, "image": seen.ids.numpy(), "metric": name, "value": v.double().numpy()})
+            for name, v in values.items()
+        ]
+    return tables
+
+
+def _read(bench: Bench, network, part: slice, columns: dict) -> tuple[Observation, torch.Tensor]:
+    """What one noisy gradient of a batch tells: an observation of each image that comes apart, and which do."""
     x, ids, labels, config = bench.x[part], bench.ids[part], bench.labels[part], bench.config
     key = (config.dataset, *columns.values(), int(ids[0]))
     released = gradients.release(network, x, labels, bench.mechanism, config.seed, key)
-    seen, separable = gradients.observe(released, x.shape[1:], ids, labels, config.dataset, bench.mu)
-    base = {"dataset": config.dataset, "mu": bench.mu, **columns}
-    tables = [pd.DataFrame({**base, "image": ids.numpy(), "metric": "separable", "value": separable.numpy() * 1.0})]
-    within = (seen.s <= bench.network.sigma_max).nonzero()[:, 0]
-    if len(within):
-        seen, x = seen[within], x[separable][within]
-        values = {"share": gradients.share(seen, x, bench.mu), "mse": metrics.mse(bench.posterior_mean(seen), x)}
-        simple = _simple(bench, seen, x)
-        values["mse_simple"] = metrics.mse(bench.posterior_mean(simple), x)
-        tables += [
-            pd.DataFrame({**base, "image": seen.ids.numpy(), "metric": name, "value": v.numpy()})
-            for name, v in values.items()
-        ]
-    return pd.concat(tables, ignore_index=True)
+    return gradients.observe(released, x.shape[1:], ids, labels, config.dataset, bench.mu)
+
+
+def _joined(parts: list[Observation]) -> Observation | None:
+    """Observations of several batches as one."""
+    if not parts:
+        return None
+    columns = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("y", "lam", "sigma", "ids", "labels")}
+    return Observation(**columns, dataset=parts[0].dataset, mu=parts[0].mu)
 
 
 def _simple(bench: Bench, seen: Observation, x: torch.Tensor) -> Observation:
