@@ -1,4 +1,7 @@
-# in:  the data set's shipped archive, or a folder      out: results/<study>/targets.npz, of a folder skipped.csv
+# in:  the data set's shipped archive, or a folder      out: results/<study>/targets.npz
+
+# Of a folder it also lists what was left out, in skipped.csv. That is no output: a study that had no folder before knows
+# nothing of such a file, and Snakemake runs nothing again that it knows nothing of.
 
 
 rule targets:
@@ -8,7 +11,6 @@ rule targets:
         code("stages/images.py"),
     output:
         PATHS.targets,
-        [PATHS.skipped] if STUDY.data.folder else [],
     log:
         PATHS.log("targets"),
     benchmark:

@@ -142,6 +142,12 @@ def table_of(bench, _small):
     return get
 
 
+def _results(bench, folder):
+    """The folder of a study that has no experiment yet."""
+    (folder / "experiments").mkdir()
+    configuration.save(bench.config, folder / "config.yaml")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_makes_a_finite_long_table(bench, table_of, name):
     table = table_of(name)
@@ -169,23 +175,23 @@ def test_small_balls_are_read_from_rising_distances(table_of):
         assert rows.sort_values("rank")["value"].is_monotonic_increasing
 
 
-def test_shift_is_drawn_and_no_shift_is_no_distance(table_of, tmp_path):
+def test_shift_is_drawn_and_no_shift_is_no_distance(bench, table_of, tmp_path):
     table = table_of("shift")
     same = table[(table["prior"] == table["target"]) & (table["metric"] != "mse")]
     assert np.allclose(same["value"], 0, atol=1e-4)
-    (tmp_path / "experiments").mkdir()
+    _results(bench, tmp_path)
     table.to_parquet(tmp_path / "experiments" / "shift.parquet", index=False)
     figures.render("shift", tmp_path, tmp_path / "out")
     assert (tmp_path / "out" / "shift.png").stat().st_size > 10_000
 
 
-def test_dpsgd_is_paired_and_drawn(table_of, tmp_path):
+def test_dpsgd_is_paired_and_drawn(bench, table_of, tmp_path):
     """Every method, budget and seed once; figures of accuracy and of what is gained over plain DP-SGD."""
     table = table_of("dpsgd")
     assert table.groupby(["method", "public"]).size().eq(4).all()
     assert set(table["method"]) == {"plain", "kalman", "wiener", "subspace", "diffusion"}
     assert table["value"].between(0, 1).all()
-    (tmp_path / "experiments").mkdir()
+    _results(bench, tmp_path)
     table.to_parquet(tmp_path / "experiments" / "dpsgd.parquet", index=False)
     figures.render("dpsgd", tmp_path, tmp_path / "out")
     gains = pd.read_csv(tmp_path / "out" / "dpsgd.csv").query("quantity == 'gain over plain'")
@@ -216,8 +222,8 @@ def test_a_distance_that_explains_the_error_is_told_from_one_that_does_not():
     assert questions._fit(points, none["achieved_value"])[1] == pytest.approx(0, abs=0.1)
 
 
-def test_scale_is_drawn_and_judged(table_of, tmp_path):
-    (tmp_path / "experiments").mkdir()
+def test_scale_is_drawn_and_judged(bench, table_of, tmp_path):
+    _results(bench, tmp_path)
     table_of("scale").to_parquet(tmp_path / "experiments" / "scale.parquet", index=False)
     figures.render("scale", tmp_path, tmp_path / "out")
     judged = pd.read_csv(tmp_path / "out" / "scale.csv").query("quantity == 'rank correlation between sizes'")
@@ -225,9 +231,9 @@ def test_scale_is_drawn_and_judged(table_of, tmp_path):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_is_drawn(table_of, tmp_path, name):
+def test_every_experiment_is_drawn(bench, table_of, tmp_path, name):
     """From two values of mu; PNG, PDF and CSV, and the CSV holds intervals around its values."""
-    (tmp_path / "experiments").mkdir()
+    _results(bench, tmp_path)
     both = pd.concat([table_of(name), table_of(name).assign(mu=20.0)])
     both.to_parquet(tmp_path / "experiments" / f"{name}.parquet", index=False)
     if name == "prediction":

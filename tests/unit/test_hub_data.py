@@ -92,7 +92,7 @@ def test_a_draw_decodes_what_it_takes_and_is_that_of_the_whole(served, about, tm
     fetch(about, tmp_path)
     whole = data.select(data.load("tiny", "test"), 4, seed=3)
     decoded, decode = [], hub.decode
-    monkeypatch.setattr(hub, "decode", lambda name, *rest: decoded.append(name) or decode(name, *rest))
+    monkeypatch.setattr(hub, "decode", lambda content, **options: decoded.append(content) or decode(content, **options))
     drawn = data.draw("tiny", "test", 4, seed=3)
     assert len(decoded) == 4
     for name in ("images", "ids", "labels"):
