@@ -61,7 +61,7 @@ class Layout:
         """The table of an experiment, or its part at one mu."""
         if mu is None:
             return self.results / "experiments" / f"{name}.parquet"
-        return self.results / "parts" / "experiments" / name / f"mu={mu}.parquet"
+        return self.results / "experiments" / "parts" / name / f"mu={mu}.parquet"
 
     @property
     def summary(self) -> Path:
