@@ -341,7 +341,7 @@ def chosen(device: str) -> str:
 
 
 def experiment(config: Config, layout: Layout, name: str, mu: str | None = None, device: str = "auto") -> None:
-    """targets.npz, priors -> parts/experiments/<name>/mu=<mu>.parquet; without a mu experiments/<name>.parquet."""
+    """targets.npz, priors -> experiments/parts/<name>/mu=<mu>.parquet; without a mu experiments/<name>.parquet."""
     from vpaudit import experiments
     from vpaudit.experiments.bench import Bench
 
