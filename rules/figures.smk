@@ -50,7 +50,8 @@ rule latex:
     input:
         [PATHS.table(table) for table in ("metrics", "baselines", "bounds")],
         PATHS.summary,
-        code("figures/latex.py", "study.py", "names.py", "stats.py", "captions.py"),
+        code("figures/latex.py", "figures/curves.py"),
+        code("study.py", "names.py", "stats.py", "captions.py"),
     output:
         [
             PATHS.figure(name, kind)

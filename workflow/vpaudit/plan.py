@@ -9,7 +9,7 @@ from vpaudit.errors import VpauditError
 NETWORK_FREE = ("raw", "wiener")
 CALLS_PER_SECOND = 600.0  # of the shipped prior on two processor cores
 FLOAT_BYTES = 4
-FIXED_JOBS = 11  # targets, baseline, bounds, collect, summary, report, all, and four figures
+FIXED_JOBS = 12  # targets, baseline, bounds, collect, summary, latex, report, all, and four figures
 
 
 @dataclass(frozen=True)

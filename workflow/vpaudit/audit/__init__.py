@@ -168,7 +168,7 @@ def _title(images: str, show_names: bool) -> str:
 
 def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title: str, seed: int) -> Config:
     attacks = [a.model_copy(update={"conditioning": ["unconditional"]}) for a in Config().attacks]  # no class is known
-    metrics = [m for m in Config().evaluate.metrics if m != "lpips_vgg_64" or prior.shape[1] < 64]
+    metrics = [m if prior.shape[1] < 64 else m.replace("lpips_vgg_64", "lpips_vgg") for m in Config().evaluate.metrics]
     overlay = {
         "seed": seed,
         "data": {"name": "the audited folder", "images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
@@ -176,13 +176,14 @@ def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title
         "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian)},
         "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],
         "evaluate": {"metrics": metrics},
-        "report": {"redact": redact},
     }
+    # not hashed below: a page with or without images is the same study, and is attacked once
+    page = {"report": {"redact": redact}}
     content = json.dumps(overlay, sort_keys=True).encode() + chosen.images.tobytes()
     study = f"audit-{title or 'images'}-{hashlib.sha256(content).hexdigest()[:8]}"
     overlay["study"] = study
     overlay["data"]["folder"] = f"results/{study}/{title or 'images'}.npz"
-    return configuration.resolve(overlay, "the audit")
+    return configuration.resolve({**overlay, **page}, "the audit")
 
 
 def _relative(path: Path) -> str:

@@ -6,16 +6,10 @@ Each file holds one `tabular`, to be \\input inside a table; captions lie beside
 import pandas as pd
 
 from vpaudit import stats
+from vpaudit.figures.curves import ATTACKS
 from vpaudit.names import LABELS, METRICS, number, power
 from vpaudit.study import Study, curve_of
 
-ATTACKS = (
-    ("none", "raw"),
-    ("gaussian", "wiener"),
-    ("unconditional", "posterior_mean"),
-    ("unconditional", "ddim"),
-    ("unconditional", "ddpm"),
-)
 BOUNDS = (("uninformed", "uninformed adversary"), ("rero", "ReRo"))
 NAMES = ("metrics", "claims")  # of the files
 SPECIAL = {"\\": r"\textbackslash{}"} | {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}"}

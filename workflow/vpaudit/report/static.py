@@ -10,6 +10,7 @@ import yaml
 from vpaudit import stats
 from vpaudit.captions import CAPTIONS, TITLES
 from vpaudit.errors import VpauditError
+from vpaudit.figures.curves import ATTACKS
 from vpaudit.names import LABELS, METRICS, number
 from vpaudit.report import words
 from vpaudit.study import Study
@@ -41,10 +42,7 @@ def levels(study: Study) -> list[dict]:
 def values(study: Study, metric: str) -> dict:
     """A table of a metric's means, a row an attack, a column a mu."""
     rows = []
-    for prior, attack in (
-        ("none", "raw"), ("gaussian", "wiener"), ("unconditional", "posterior_mean"), ("unconditional", "ddim"),
-        ("unconditional", "ddpm"),
-    ):  # fmt: skip
+    for prior, attack in ATTACKS:
         curve = study.curve(prior, attack, metric).set_index("mu")
         if len(curve):
             cells = [curve.loc[mu] if mu in curve.index else None for mu in study.mu]
