@@ -84,9 +84,12 @@ class Meter:
         return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
 
     def rows(self, values: dict[str, torch.Tensor], **columns) -> pd.DataFrame:
-        """Long format: a row an image and metric."""
-        base = {"dataset": self.dataset, "image": self.ids.numpy(), **columns}
-        return pd.concat([pd.DataFrame({**base, "metric": name, "value": v.numpy()}) for name, v in values.items()])
+        """Long format: a row an image and metric; values of all images, or of the first ones."""
+        tables = []
+        for name, v in values.items():
+            base = {"dataset": self.dataset, "image": self.ids[: len(v)].numpy(), **columns}
+            tables.append(pd.DataFrame({**base, "metric": name, "value": v.numpy()}))
+        return pd.concat(tables)
 
 
 def without_release(meter: Meter, mean: torch.Tensor) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from vpaudit import attack, consistency, metrics
 from vpaudit.config import Attack
 from vpaudit.experiments.bench import Bench, progress
 
-DRAWS = 64
+DRAWS = {"unconditional": 64, "wrong_class": 16}
 COUNTS = (2, 4, 8, 16, 32, 64)
 PAIRED = 8  # draws whose SSIM and LPIPS are compared pair by pair
 BANDS = 4
@@ -23,11 +23,11 @@ def run(bench: Bench) -> pd.DataFrame:
     `place` is a frequency band or a bin of pixel std, -1 elsewhere.
     """
     tables = []
-    for prior in ("unconditional", "wrong_class"):
+    for prior, count in DRAWS.items():
         chosen = Attack(name="draws", **SAMPLER)
         made = [
             attack.reconstruct(bench.seen, bench.network, chosen, bench.config.seed, prior, draw)
-            for draw in progress(range(DRAWS), f"draws {prior} mu={bench.mu:g}")
+            for draw in progress(range(count), f"draws {prior} mu={bench.mu:g}")
         ]
         tables += _of_prior(bench, torch.stack(made), prior)
     return pd.concat(tables, ignore_index=True)
@@ -39,8 +39,8 @@ def _of_prior(bench: Bench, draws: torch.Tensor, prior: str) -> list[pd.DataFram
 
     mean, few = draws.mean(0), draws[:PAIRED]
     achieved = torch.stack([metrics.mse(d, bench.x) for d in draws]).mean(0)
-    tables = [rows({"achieved_mse": achieved, "achieved_mse_of_mean": metrics.mse(mean, bench.x)}, DRAWS)]
-    tables += [rows({"estimated_mse": consistency.expected_mse(draws[:k])}, k) for k in COUNTS if k <= DRAWS]
+    tables = [rows({"achieved_mse": achieved, "achieved_mse_of_mean": metrics.mse(mean, bench.x)}, len(draws))]
+    tables += [rows({"estimated_mse": consistency.expected_mse(draws[:k])}, k) for k in COUNTS if k <= len(draws)]
     tables.append(rows(_paired(bench, few), len(few)))
     tables.append(rows(baselines(draws[0]), 1))
     for band in range(BANDS):
@@ -48,7 +48,7 @@ def _of_prior(bench: Bench, draws: torch.Tensor, prior: str) -> list[pd.DataFram
             "estimated_band": consistency.expected_band_mse(draws, BANDS)[:, band],
             "achieved_band": consistency.band_energy(draws - bench.x, BANDS)[..., band].mean(0),
         }
-        tables.append(rows(values, DRAWS, band))
+        tables.append(rows(values, len(draws), band))
     spread, error = draws.std(0).flatten(1), (mean - bench.x).flatten(1)
     for place, (low, high) in enumerate(itertools.pairwise(BINS)):
         inside = (spread >= low) & (spread < high)
@@ -56,7 +56,7 @@ def _of_prior(bench: Bench, draws: torch.Tensor, prior: str) -> list[pd.DataFram
         values = {"pixels": count.double()}
         for name, square in (("variance", spread.square()), ("squared_error", error.square())):
             values[f"pixel_{name}"] = (square * inside).sum(1) / count.clamp_min(1)
-        tables.append(rows(values, DRAWS, place))
+        tables.append(rows(values, len(draws), place))
     return tables
 
 

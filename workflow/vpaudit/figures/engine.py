@@ -67,7 +67,7 @@ def calibration(results, style: dict):
     figure, panels = plt.subplots(2, 2, figsize=styles.size(style, 0.75), sharex=True, sharey="row")
     titles = {"prior": "images drawn from the prior: the sampler's part", "real": "test images: sampler and network"}
     keys, tables = ["targets", "sampler", "calls", "mu"], []
-    names = {"ancestral": "ancestral", "multistep_2": "2nd-order SDE", "ddrm": "DDRM", "heun_churn": "Heun, churn"}
+    names = {"ancestral": "ancestral", "multistep_2": "2nd-order SDE", "ddrm": "DDRM"}
     table = table[table["sampler"].isin(names)]
     order = list(table.groupby(["sampler", "calls"], sort=False).groups)
     for column, (targets, title) in enumerate(titles.items()):

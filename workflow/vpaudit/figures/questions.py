@@ -88,7 +88,7 @@ def draws(results, style: dict):
         rows = table[table["prior"] == prior]
         achieved = rows[rows["metric"] == "achieved_mse"]
         found = intervals(rows[rows["metric"] == "estimated_mse"], ["draws", "mu"], achieved)
-        at_most = found[found["draws"] == most]
+        at_most = found[found["draws"] == found["draws"].max()]
         line(panels[0, 1], at_most, "mu", label, number_)
         tables.append(found.assign(prior=prior, quantity="estimate / achieved"))
         pixels = rows[rows["metric"] == "pixels"].set_index(["image", "mu", "place"])["value"]
