@@ -105,7 +105,7 @@ def _small():
     monkeypatch.setattr(gradients, "BATCHES", (1, 3))
     monkeypatch.setattr(gradients, "PUBLIC", 60)
     monkeypatch.setattr(curves, "LEVELS", 4)
-    monkeypatch.setattr(draws, "DRAWS", 4)
+    monkeypatch.setattr(draws, "DRAWS", {"unconditional": 4, "wrong_class": 2})
     monkeypatch.setattr(draws, "PAIRED", 2)
     monkeypatch.setattr(draws, "SAMPLER", {"kind": "multistep", "eta": 1.0, "order": 2, "steps": 3})
     monkeypatch.setattr(scores, "SAMPLES", 400)
