@@ -168,7 +168,6 @@ def knowledge(results, style: dict):
         axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
     for axes in panels[1]:
         log_axis(axes, table["mu"], "µ = C/σ")
-    panels[0, 0].set_yscale("log")
     panels[1, 0].set_ylabel("MSE / with σ and λ known")
     panels[0, 0].set_ylabel("median, 5 to 95 % of images")
     panels[0, 2].set_ylabel("MSE / with both known")
