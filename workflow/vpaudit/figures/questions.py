@@ -158,17 +158,21 @@ MEASURES = {
     "mse": "MSE",
     "ssim": "SSIM",
     "lpips": "LPIPS",
-    "bits": "bits leaked",
-    "bits_per_dof": "bits / resolved\ndegree of freedom",
-    "recovered": "share of variance\nrecovered",
-    "recovered_low": "the same, coarse\npatterns only",
+    "bits": "bits\nleaked",
+    "bits_per_dof": "bits / degree\nof freedom",
+    "recovered": "variance\nrecovered",
+    "recovered_low": "the same,\ncoarse only",
 }
 
 
 def scale(results, style: dict):
-    """A row a data set, a column a measure: its value over mu, a line a size; titles say how alike sizes are ranked."""
+    """A row a data set, a column a measure: its value over mu, a line a size; titles say how alike sizes are.
+
+    The least rank correlation between a size and the largest, and the largest difference at equal mu over the range.
+    """
     table = read(results, "scale")
     found, judged = _scale_values(table), _scale_ranks(table)
+    gaps = _scale_gaps(found)
     sources = list(dict.fromkeys(table["source"]))
     shape = (len(sources), len(MEASURES))
     figure, panels = plt.subplots(*shape, figsize=styles.size(style, 0.12 + 0.26 * len(sources)), squeeze=False)
@@ -177,8 +181,9 @@ def scale(results, style: dict):
             here = found[(found["source"] == source) & (found["metric"] == measure)]
             for number_, (_, rows) in enumerate(here.groupby("size")):
                 line(axes, rows, "mu", ("smallest", "second", "third", "largest")[number_ % 4] + " size", number_)
-            note = judged[(judged["source"] == source) & (judged["metric"] == measure)]
-            axes.set_title(f"{label}\nρ {note['value'].min():.2f}" if len(note) else label)
+            rank, gap = (t.loc[(t["source"] == source) & (t["metric"] == measure), "value"] for t in (judged, gaps))
+            note = f"\nρ {rank.min():.2f}, {100 * gap.max():.0f} %" if len(rank) else ""
+            axes.set_title(label + note, fontsize=style["font_size"] - 1.5)
             axes.set_xscale("log")
             axes.tick_params(labelsize=style["font_size"] - 3)
             if measure in ("mse", "bits", "bits_per_dof"):
@@ -188,7 +193,7 @@ def scale(results, style: dict):
     for axes in panels[-1]:
         axes.set_xlabel("µ")
     legend(figure, panels, 4)
-    return figure, pd.concat([found, judged], ignore_index=True)
+    return figure, pd.concat([found, judged, gaps], ignore_index=True)
 
 
 def _scale_values(table: pd.DataFrame) -> pd.DataFrame:
@@ -205,6 +210,19 @@ def _scale_ranks(table: pd.DataFrame) -> pd.DataFrame:
             rows.append((source, metric, size, value, low, high, len(wide)))
     table = pd.DataFrame(rows, columns=["source", "metric", "size", "value", "low", "high", "n"])
     return table.assign(quantity="rank correlation between sizes")
+
+
+def _scale_gaps(found: pd.DataFrame) -> pd.DataFrame:
+    """Largest difference at equal mu between every size and the largest, over the measure's range: 0 if sizes agree."""
+    rows = []
+    for (source, metric), part in found.groupby(["source", "metric"], sort=False):
+        wide = part.pivot_table(index="mu", columns="size", values="value").dropna(axis=1)
+        reach = wide.to_numpy().max() - wide.to_numpy().min()
+        for size in wide.columns[:-1]:
+            gap = (wide[size] - wide[wide.columns[-1]]).abs().max() / reach
+            rows.append((source, metric, size, gap, part["n"].min()))
+    table = pd.DataFrame(rows, columns=["source", "metric", "size", "value", "n"])
+    return table.assign(quantity="difference between sizes / range")
 
 
 DISTANCES = {"kl": "KL up to this µ", "frechet": "Fréchet, features", "pixels": "Fréchet, pixels"}
