@@ -23,6 +23,8 @@ import numpy as np
 from vpaudit import validate
 from vpaudit.errors import VpauditError
 
+KEPT = (0.0, 0.1, 0.3, 1.0)  # of what the first sample says off the diagonal
+
 
 @dataclass(frozen=True)
 class Information:
@@ -37,31 +39,56 @@ class Information:
     standard_errors: np.ndarray
 
 
-def fisher_information(basis_scores: np.ndarray, value_scores: np.ndarray, smoothing: float) -> Information:
-    """From scores (n, N) of two disjoint samples: eigenvectors of the first, information along them in the second."""
+def fisher_information(
+    basis_scores: np.ndarray, value_scores: np.ndarray, smoothing: float, directions: np.ndarray | None = None
+) -> Information:
+    """From scores (n, N) of two disjoint samples: a basis from the first, information along it in the second.
+
+    Args:
+        directions: orthonormal (N, N), such as the images' principal directions. Few samples scramble eigenvectors of
+            neighbouring eigenvalues; the first sample's information is therefore also shrunk in steps towards its
+            diagonal along these. Of all bases the one counts along which the information is spread most; every one of
+            them errs to the safe side.
+    """
     validate.positive(smoothing=smoothing)
     if basis_scores.shape[1] != value_scores.shape[1]:
         raise VpauditError(
             f"scores of {basis_scores.shape[1]} and {value_scores.shape[1]} pixels", "use images of one size"
         )
-    _, basis = np.linalg.eigh(basis_scores.T @ basis_scores / len(basis_scores))
-    squares = (value_scores @ basis) ** 2
-    return Information(smoothing, squares.mean(axis=0), squares.std(axis=0, ddof=1) / np.sqrt(len(squares)))
+    found = []
+    for basis in _bases(basis_scores, directions):
+        squares = (value_scores @ basis) ** 2
+        found.append(Information(smoothing, squares.mean(axis=0), squares.std(axis=0, ddof=1) / np.sqrt(len(squares))))
+    return max(found, key=lambda f: (1 / (1 / smoothing**2 + f.values)).sum())
+
+
+def _bases(scores: np.ndarray, directions: np.ndarray | None):
+    """Eigenvectors of the scores' second moments, kept off the diagonal (along `directions`) in full, in part, not."""
+    if directions is None:
+        directions, kept = np.eye(scores.shape[1]), (1.0,)
+    else:
+        kept = KEPT
+    along = scores @ directions
+    moments = along.T @ along / len(scores)
+    for share in kept:
+        shrunk = share * moments + (1 - share) * np.diag(np.diag(moments))
+        yield directions @ np.linalg.eigh(shrunk)[1]
 
 
 def van_trees(information: Information, s) -> np.ndarray:
     """Floor of E |X - E[X | Y]|^2, summed over pixels, at noise s > smoothing (an array too); 0 where it says nothing.
 
-    Values above 1/a^2 are impossible and are taken for 1/a^2 (they then add 0).
+    Estimated values above 1/a^2 take away what those below the truth add: cut off there, noise would lift the sum. So
+    does convexity; its second order, f''(j) / 2 times the squared standard error, is taken off.
     """
     s = validate.positive(s=s)
     a = information.smoothing
     if np.any(s <= a):
         raise VpauditError(f"s={np.min(s):g} is not above the smoothing {a:g}", "choose a smaller smoothing")
     t2 = (s**2 - a**2)[..., None]
-    j = np.minimum(information.values, 1 / a**2)
-    gained = 1 / (1 / t2 + j) - 1 / (1 / t2 + 1 / a**2)
-    return (s**2 / (s**2 - a**2)) ** 2 * gained.sum(axis=-1)
+    shrunk = 1 / (1 / t2 + information.values)
+    gained = shrunk - information.standard_errors**2 * shrunk**3 - 1 / (1 / t2 + 1 / a**2)
+    return np.maximum((s**2 / (s**2 - a**2)) ** 2 * gained.sum(axis=-1), 0.0)
 
 
 def van_trees_error(information: Information, s) -> np.ndarray:
@@ -69,8 +96,7 @@ def van_trees_error(information: Information, s) -> np.ndarray:
     s, a = validate.positive(s=s), information.smoothing
     t2 = (s**2 - a**2)[..., None]
     slope = 1 / (1 / t2 + information.values) ** 2
-    live = information.values < 1 / a**2
-    spread = np.sqrt(((slope * information.standard_errors * live) ** 2).sum(axis=-1))
+    spread = np.sqrt(((slope * information.standard_errors) ** 2).sum(axis=-1))
     return (s**2 / (s**2 - a**2)) ** 2 * spread
 
 

@@ -22,10 +22,11 @@ def run(bench: Bench) -> pd.DataFrame:
     images = ranges.from_uint8(data.load(bench.config.data.name, "train").images)
     order = torch.randperm(len(images), generator=generator(bench.config.seed, "scores"))
     halves = images[order[: len(order) // 2]], images[order[len(order) // 2 :]]
+    directions = torch.linalg.eigh(halves[0].flatten(1).double().T.cov())[1].numpy()
     tables = []
     for a in SMOOTHING:
         basis, values = (_scores(bench, half, a, k) for k, half in enumerate(halves))
-        found = floor.fisher_information(basis, values, a)
+        found = floor.fisher_information(basis, values, a, directions)
         table = pd.DataFrame({"value": found.values, "standard_error": found.standard_errors})
         tables.append(table.assign(smoothing=a, place=range(len(table)), samples=len(values)))
     return pd.concat(tables, ignore_index=True).assign(metric="fisher_information", dataset=bench.config.dataset)
