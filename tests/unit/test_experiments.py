@@ -185,6 +185,15 @@ def test_shift_is_drawn_and_no_shift_is_no_distance(bench, table_of, tmp_path):
     assert (tmp_path / "out" / "shift.png").stat().st_size > 10_000
 
 
+def test_pixels_known_to_lie_in_a_range_are_denoised_as_a_truncated_gaussian():
+    from scipy.stats import truncnorm
+
+    x, s = torch.linspace(-9, 9, 37), 0.7
+    truth = truncnorm.mean((-1 - x.numpy()) / s, (1 - x.numpy()) / s, loc=x.numpy(), scale=s)
+    found = shift.in_range(x.view(-1, 1, 1, 1), torch.full((37,), s)).flatten()
+    assert np.allclose(found.numpy(), truth, atol=1e-5)
+
+
 def test_dpsgd_is_paired_and_drawn(bench, table_of, tmp_path):
     """Every method, budget and seed once; figures of accuracy and of what is gained over plain DP-SGD."""
     table = table_of("dpsgd")

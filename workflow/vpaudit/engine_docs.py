@@ -101,8 +101,8 @@ SECTIONS = (
     (
         "A measure that does not depend on size",
         "Rank correlation of a measure's values (over images and µ) between each size and the largest, and the largest "
-        "difference between the two at equal µ, as a share of the measure's range. Bits depend on µ far more than on the "
-        "image, so that their rank correlation is 1 by construction.",
+        "difference between the two at equal µ, as a share of the measure's range. Bits depend on µ far more than on "
+        "the image, so that their rank correlation is 1 by construction.",
         "scale", "quantity != 'mean over images'", ["quantity", "source", "metric"], "size",
     ),
     (

@@ -234,9 +234,10 @@ def shift(results, style: dict):
     mus = sorted(table["mu"].dropna().unique())
     middle = mus[len(mus) // 2]
     figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.52), width_ratios=(1.4, 1))
-    order = [*dict.fromkeys(table["target"].dropna()), "no class known"]
+    targets = list(dict.fromkeys(table["target"].dropna()))
+    order = [*targets, *(prior for prior in dict.fromkeys(table["prior"]) if prior not in targets)]
     matrix = _loss(table, middle).rename("loss").reset_index()
-    matrix = matrix.pivot_table(index="prior", columns="target", values="loss").loc[order, order[:-1]]
+    matrix = matrix.pivot_table(index="prior", columns="target", values="loss").loc[order, targets]
     image = panels[0].imshow(matrix, cmap="viridis")
     panels[0].set_xticks(range(len(matrix.columns)), matrix.columns, rotation=90)
     panels[0].set_yticks(range(len(matrix.index)), matrix.index)
