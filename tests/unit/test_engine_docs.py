@@ -1,5 +1,6 @@
 """docs/engine.md shows the numbers of the figures' CSV files, and says what was not run."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,3 +46,17 @@ def test_the_page_in_the_repository_is_up_to_date(root, monkeypatch):
     if not (root / "docs/engine.md").exists():
         pytest.skip("docs/engine.md was not written yet: no experiment was run")
     engine_docs.write("figures/embedded-engine", check=True)
+
+
+def test_no_measured_attack_lies_below_a_floor(root):
+    """Recorded numbers: mean error of every attack against van Trees' floor and the floor from small balls."""
+    table = pd.read_csv(root / "figures/embedded-engine/floors.csv")
+    table = table[(table["metric"] == "mse") & table["mu"].notna()]
+    floors = table[table["quantity"].isin(("mse_floor", "distance_floor"))]
+    attacks = table[table["quantity"] == "attack"]
+    assert set(floors["prior"]) == {"van Trees, best smoothing", "Shannon", "prior"}
+    assert set(attacks["prior"]) == {"posterior_mean", "ddim"}
+    for mu, rows in attacks.groupby("mu"):
+        here = floors.loc[np.isclose(floors["mu"], mu), "low"]
+        assert len(here) >= 2, f"no floor at mu={mu:g}"
+        assert rows["value"].min() > here.max(), f"mu={mu:g}"

@@ -29,7 +29,9 @@ def _draw(axes, rows: pd.DataFrame, label: str, number: int, dash: str = "-", fl
         rows["mu"], rows["value"].clip(lower=floor), dash, color=colour, marker=MARKERS[number % len(MARKERS)],
         markersize=2.6, label=label,
     )  # fmt: skip
-    axes.fill_between(rows["mu"], rows["low"].clip(lower=floor), rows["high"], color=colour, alpha=0.2, linewidth=0)
+    axes.fill_between(
+        rows["mu"], rows["low"].clip(lower=floor), rows["high"].clip(lower=floor), color=colour, alpha=0.2, linewidth=0
+    )
 
 
 def information(results, style: dict):
@@ -52,6 +54,9 @@ def information(results, style: dict):
     return figure, pd.concat([leaked, price], ignore_index=True)
 
 
+LOWEST = 1e-4  # MSE below which floors are drawn as this
+
+
 def floors(results, style: dict):
     """A panel a metric: attacks, and what no attack can beat."""
     table, study = _read(results), Study(Path(results))
@@ -67,16 +72,16 @@ def floors(results, style: dict):
         rows = table[(table["metric"] == metric) & (table["quantity"] == "distance_floor")]
         if info.higher_is_better:  # the table holds 1 - value
             rows = rows.assign(value=1 - rows["value"], low=1 - rows["high"], high=1 - rows["low"])
-        _draw(axes, rows, "ReRo at a distance, prior's samples", 2, "--", 1e-6 if metric == "mse" else -np.inf)
+        _draw(axes, rows, "ReRo at a distance, prior's samples", 2, "--", LOWEST if metric == "mse" else -np.inf)
         tables.append(rows)
         if metric == "mse":
-            found = table[(table["quantity"] == "mse_floor") & (table["value"] > 1e-6)]
+            found = table[(table["quantity"] == "mse_floor") & (table["value"] > LOWEST)]
             for number, name in ((4, "van Trees, best smoothing"), (6, "Shannon")):
-                _draw(axes, found[found["prior"] == name], f"floor: {name}", number, "--", 1e-6)
+                _draw(axes, found[found["prior"] == name], f"floor: {name}", number, "--", LOWEST)
                 tables.append(found[found["prior"] == name])
             axes.set_yscale("log")
         rero = study.bound("rero", metric)
-        axes.plot(rero["mu"], rero["value"].clip(lower=1e-4), color="#009E73", linestyle="-.", label="(0, γ)-ReRo")
+        axes.plot(rero["mu"], rero["value"].clip(lower=LOWEST), color="black", linestyle="-.", label="(0, γ)-ReRo")
         mu_axis(axes, study)
         axes.set_title(f"{info.label} ({'↑' if info.higher_is_better else '↓'} closer)")
     entries = {}
