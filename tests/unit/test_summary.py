@@ -42,6 +42,16 @@ def test_the_threshold_is_where_the_gap_changes_sign():
     assert np.isnan(stats.crossing([1, 10, 100], np.array([1.0, 1.0, -2.0])))
 
 
+def test_the_last_mu_that_a_corrected_test_does_not_tell_apart():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((60, 4))
+    assert stats.last_indistinct([1, 2, 5, 10], noise + np.array([0, 0, 2, 3])) == 2
+    assert np.isnan(stats.last_indistinct([1, 2, 5, 10], noise + 3))
+    assert stats.last_indistinct([1, 2, 5, 10], noise - 3) == 10
+    flat = [stats.last_indistinct([1, 2], rng.standard_normal((30, 2))) for _ in range(200)]
+    assert np.mean(np.array(flat) != 2) < 0.06  # nothing to see: told apart in at most 5 % of grids
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("summary")

@@ -96,7 +96,13 @@ SECTIONS = (
     (
         "Where reconstruction ends",
         "µ* below which output is no closer to its target than to others' targets, or than unrelated images are.",
-        "transition", "", ["metric", "kind"], "source",
+        "transition", "quantity == 'threshold' and attack == 'unconditional, ddim'", ["metric", "kind"], "source",
+    ),
+    (
+        "The same for every prior and attack",
+        "Where the mean gap crosses 0, and the last µ of the grid at which a one-sided paired test (Wilcoxon, Holm's "
+        "correction over the grid) does not show one; – where it does at every µ.",
+        "transition", "source == 'targets'", ["quantity", "metric", "kind"], "attack",
     ),
     (
         "A measure that does not depend on size",

@@ -1,7 +1,7 @@
 """Intervals: bootstrap over images, seeded, so that the same table gives the same interval."""
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, wilcoxon
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -66,3 +66,17 @@ def crossing(mu: list[float], gap: np.ndarray) -> float:
     i = below[-1]
     share = -gap[i] / (gap[i + 1] - gap[i])
     return float(np.exp(np.log(mu[i]) + share * (np.log(mu[i + 1]) - np.log(mu[i]))))
+
+
+def last_indistinct(mu: list[float], gap: np.ndarray, level: float = 0.05) -> float:
+    """The largest mu at which gaps (n, K) of n images are not shown to be positive: NaN if they are at every mu.
+
+    One-sided Wilcoxon signed-rank test at each mu, with Holm's correction over the grid.
+    """
+    p = np.array([wilcoxon(column, alternative="greater").pvalue if np.any(column) else 1.0 for column in gap.T])
+    order, shown = np.argsort(p), np.zeros(len(p), dtype=bool)
+    for rank, place in enumerate(order):
+        if p[place] > level / (len(p) - rank):
+            break
+        shown[place] = True
+    return float("nan") if shown.all() else float(np.asarray(mu)[~shown].max())

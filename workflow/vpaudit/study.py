@@ -148,11 +148,11 @@ class Study:
         t = self.baselines[(self.baselines["kind"] == "test_vs_test") & (self.baselines["metric"] == metric)]
         return t.set_index("image")["value"].sort_index()
 
-    def others(self, attack: str, metric: str) -> pd.DataFrame:
-        """(images, mu): each output of the unconditional prior against the targets of other images."""
+    def others(self, attack: str, metric: str, prior: str = "unconditional") -> pd.DataFrame:
+        """(images, mu): each output against the targets of other images."""
         t = self.baselines
         t = t[(t["kind"] == "reconstruction_vs_other") & (t["metric"] == metric)]
-        t = t[(t["attack"] == attack) & (t["prior"] == "unconditional")]
+        t = t[(t["attack"] == attack) & (t["prior"] == prior)]
         return t.pivot_table(index="image", columns="mu", values="value")
 
 

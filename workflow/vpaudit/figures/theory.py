@@ -1,5 +1,6 @@
 """What theory allows an adversary with a realistic prior, from results/<study>/theory.parquet, beside the attacks."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -99,14 +100,13 @@ def transition(results, style: dict):
     """mu* by metric and baseline: measured on the attacked images, and predicted from images that are not attacked."""
     study, table = Study(Path(results)), read(results, "transition")
     figure, axes = plt.subplots(figsize=styles.size(style, 0.5))
-    rows = []
-    for metric in study.measured:
-        for kind in KINDS:
-            for source in SOURCES:
-                gap, mus = _gap(study, table, metric, kind, source)
-                found = stats.bootstrap(gap, lambda g, mus=mus: stats.crossing(mus, g.mean(0)))
-                rows.append((metric, kind, source, *(float(v) for v in found), len(gap)))
-    found = pd.DataFrame(rows, columns=["metric", "kind", "source", "value", "low", "high", "n"])
+    rows = [
+        _thresholds(metric, kind, source, "unconditional, ddim", *_gap(study, table, metric, kind, source))[0]
+        for metric in study.measured
+        for kind in KINDS
+        for source in SOURCES
+    ]
+    found = pd.DataFrame(rows, columns=THRESHOLD)
     names = [f"{METRICS[m].label},\nagainst {KINDS[k]}" for m, k in dict.fromkeys(zip(found["metric"], found["kind"]))]
     for number, (source, label) in enumerate(SOURCES.items()):
         part = found[found["source"] == source]
@@ -124,16 +124,43 @@ def transition(results, style: dict):
     axes.minorticks_off()
     axes.set_xlabel("µ* below which output is no closer to its target than the baseline")
     axes.legend(frameon=False)
-    return figure, found
+    return figure, pd.concat([found, _of_every_attack(study)], ignore_index=True)
+
+
+THRESHOLD = ["metric", "kind", "source", "attack", "quantity", "value", "low", "high", "n"]
+
+
+def _thresholds(metric, kind, source, attack, gap: np.ndarray, mus: list[float]) -> list[tuple]:
+    """Rows of THRESHOLD: where the mean gap crosses 0, and the last mu at which a corrected test shows no gap."""
+    crossing = stats.bootstrap(gap, lambda g: stats.crossing(mus, g.mean(0)))
+    tested = stats.last_indistinct(mus, gap)
+    rows = [("threshold", *(float(v) for v in crossing)), ("last mu not told apart", tested, np.nan, np.nan)]
+    return [(metric, kind, source, attack, *row, len(gap)) for row in rows]
+
+
+def _of_every_attack(study: Study) -> pd.DataFrame:
+    """Thresholds of every attack of the study under every prior, but for those that `transition` draws."""
+    rows = []
+    runs = study.metrics[["prior", "attack"]].drop_duplicates().itertuples(index=False)
+    for (prior, attack), metric, kind in itertools.product(runs, study.measured, KINDS):
+        who = f"{prior}, {attack}"
+        found = _thresholds(metric, kind, "targets", who, *_measured_gap(study, metric, kind, prior, attack))
+        rows += found[1:] if who == "unconditional, ddim" else found
+    return pd.DataFrame(rows, columns=THRESHOLD)
+
+
+def _measured_gap(study: Study, metric, kind, prior="unconditional", attack="ddim") -> tuple[np.ndarray, list[float]]:
+    own = study.grid(prior, attack, metric)
+    other = study.others(attack, metric, prior) if kind == "others" else study.unrelated(metric).to_frame()
+    sign = -1 if METRICS[metric].higher_is_better else 1
+    return sign * (other.to_numpy() - own.to_numpy()), list(own.columns)
 
 
 def _gap(study: Study, table: pd.DataFrame, metric: str, kind: str, source: str) -> tuple[np.ndarray, list[float]]:
     """(n, K) by how much output is closer to its own target than the baseline is, and the K values of mu."""
-    sign = -1 if METRICS[metric].higher_is_better else 1
     if source == "targets":
-        own = study.grid("unconditional", "ddim", metric)
-        other = study.others("ddim", metric) if kind == "others" else study.unrelated(metric).to_frame()
-        return sign * (other.to_numpy() - own.to_numpy()), list(own.columns)
+        return _measured_gap(study, metric, kind)
+    sign = -1 if METRICS[metric].higher_is_better else 1
     rows = table[(table["source"] == source) & (table["metric"] == metric)]
     own, other = (
         rows[rows["kind"] == k].pivot_table(index="image", columns="mu", values="value") for k in ("own", kind)
