@@ -113,7 +113,7 @@ SECTIONS = (
     ),
     (
         "Distribution shift",
-        "Rank correlation of a distance between classes with the loss of quality under the wrong one.",
+        "Rank correlation, over a ladder of priors and the classes attacked, of a distance with the loss of quality.",
         "shift", "distance == distance", ["distance"], "mu",
     ),
     (
