@@ -79,6 +79,7 @@ class Training(Section):
     warmup_steps: int = Field(150, ge=0, description="linear warm-up")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="exponential moving average of the weights")
     label_dropout: float = Field(0.3, ge=0, le=1, description="share trained without label")
+    horizontal_flip: bool = Field(False, description="mirror every image half of the time (photographs, not digits)")
     sigma_range: tuple[float, float] = Field((0.02, 150.0), description="noise std on [-1, 1] that the prior covers")
     log_normal_share: float = Field(0.55, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
     log_normal_std: float = Field(1.2, gt=0, description="their spread; the rest is uniform in log sigma")

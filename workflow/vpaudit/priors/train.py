@@ -125,6 +125,8 @@ class Trainer:
         labels[torch.rand(len(labels), generator=rng) < self.settings.label_dropout] = self.num_classes
         sigma = draw_sigmas(len(x0), self.settings, rng)
         z = torch.randn(x0.shape, generator=rng)
+        if self.settings.horizontal_flip:
+            x0 = torch.where(per_image(torch.rand(len(x0), generator=rng) < 0.5), x0.flip(-1), x0)
         a = per_image((1 + sigma**2).rsqrt())
         b = a * per_image(sigma)
         output = self.forward(a * x0 + b * z, self.prior.table.t_of_sigma(sigma), labels)
