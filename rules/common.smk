@@ -113,7 +113,8 @@ def engine_figure_inputs(wildcards):
     elif wildcards.figure in figures.theory.FIGURES:
         tables = [PATHS.table("theory"), PATHS.table("metrics"), PATHS.table("bounds")]
     else:
-        tables = [PATHS.experiment(wildcards.figure)]
+        name = {"confident": "draws"}.get(wildcards.figure, wildcards.figure)
+        tables = [PATHS.experiment(name)]
         tables += [PATHS.experiment("distances")] * (wildcards.figure == "prediction")
     return tables + figure_code(wildcards.figure)
 

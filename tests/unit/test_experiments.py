@@ -194,6 +194,23 @@ def test_pixels_known_to_lie_in_a_range_are_denoised_as_a_truncated_gaussian():
     assert np.allclose(found.numpy(), truth, atol=1e-5)
 
 
+def test_what_draws_agree_on_is_drawn(bench, table_of, tmp_path):
+    """Rates, and pixels of examples that make whole images."""
+    table = table_of("draws")
+    rates = table[table["metric"].str.startswith("conformal_") & (table["metric"] != "conformal_factor")]
+    assert rates["value"].between(0, 1).all()
+    assert rates.groupby(["prior", "metric"]).size().eq(len(bench.ids)).all()
+    targets = table[(table["metric"] == "example_target") & (table["prior"] == "wrong_class")]
+    image = targets["image"].iloc[0]
+    shown = targets[targets["image"] == image].sort_values("place")["value"]
+    assert np.allclose(shown, bench.x[bench.ids.tolist().index(image)].flatten().numpy())
+    _results(bench, tmp_path)
+    table.to_parquet(tmp_path / "experiments" / "draws.parquet", index=False)
+    for name in ("draws", "confident"):
+        figures.render(name, tmp_path, tmp_path / "out")
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+
+
 def test_dpsgd_is_paired_and_drawn(bench, table_of, tmp_path):
     """Every method, budget and seed once; figures of accuracy and of what is gained over plain DP-SGD."""
     table = table_of("dpsgd")

@@ -39,7 +39,9 @@ EXPERIMENTS = (
 # Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
 MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "transition", "distances", "dpsgd")
 # Figures that are no part of the default study, and lie in a folder of their own.
-ENGINE_FIGURES = (*EXPERIMENTS, "scale", "shift", "transition", "dpsgd", "peers", "cost", "information", "floors")
+ENGINE_FIGURES = (
+    *EXPERIMENTS, "confident", "scale", "shift", "transition", "dpsgd", "peers", "cost", "information", "floors",
+)  # fmt: skip
 
 LABELS = {
     "raw": "observation (no prior)",

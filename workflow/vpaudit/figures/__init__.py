@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 from vpaudit import captions, io
 from vpaudit.errors import VpauditError
-from vpaudit.figures import agreement, curves, engine, grid, ladder, questions, theory
+from vpaudit.figures import agreement, confident, curves, engine, grid, ladder, questions, theory
 from vpaudit.figures import style as styles
 from vpaudit.study import Study
 
@@ -26,7 +26,7 @@ FIGURES = {
 }
 NAMES = FIGURES  # iterating gives the names
 # With those of the experiments, which are no part of the default study.
-ALL = FIGURES | engine.FIGURES | questions.FIGURES | theory.FIGURES
+ALL = FIGURES | engine.FIGURES | questions.FIGURES | confident.FIGURES | theory.FIGURES
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
