@@ -30,7 +30,8 @@ rule summary:
             PATHS.table(table)
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
-        code("summary.py", "study.py", "names.py", "stats.py"),
+        [PATHS.experiment(name) for name in STUDY.experiments.with_study],
+        code("summary.py", "claims.py", "open_questions.py", "study.py", "names.py", "stats.py"),
     output:
         PATHS.summary,
     log:

@@ -63,7 +63,9 @@ rule measurement:
     resources:
         gpu=1,
     params:
-        settings=settings("experiments"),
+        settings=lambda wildcards: stage_settings(
+            STUDY, "dpsgd" if wildcards.measurement == "dpsgd" else "experiments"
+        ),
     shell:
         stage("experiment", "--name {wildcards.measurement} --threads {threads}")
 
@@ -83,6 +85,12 @@ rule experiment_table:
         "../environment.yml"
     shell:
         stage("experiment-table", "--name {wildcards.experiment}")
+
+
+# The denoised gradients alone: `snakemake --configfile config/dpsgd.yaml dpsgd` is the full version.
+rule dpsgd:
+    input:
+        [PATHS.figure("dpsgd", kind) for kind in figures.KINDS],
 
 
 rule experiments:

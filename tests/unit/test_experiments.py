@@ -46,6 +46,7 @@ def bench(tmp_path_factory):
             "mu": [10],
             "compile": False,
             "dpsgd": {
+                "methods": ["plain", "kalman", "wiener", "subspace", "diffusion"],
                 "epsilons": [1, 8],
                 "seeds": 2,
                 "steps": 4,

@@ -48,9 +48,10 @@ OTHERS = {
     "prediction": "MSE predicted without the attacked images, against MSE measured.",
     "draws": "Agreement between draws as an estimate of success.",
     "confident": "What draws agree on. Above: pixels called real by their spread between draws, and a limit on the "
-    "error, both calibrated on half of the images under the right prior and judged on the others: the share of pixels called "
-    "real and off by more than 0.2 of a range of 2 is at most 5 % in expectation, the limit holds for 90 % of images. "
-    "Under a wrong prior nothing is guaranteed. Below: images in which the wrong prior is sure and wrong most often.",
+    "error, both calibrated on half of the images under the right prior and judged on the others: the share of pixels "
+    "called real and off by more than 0.2 of a range of 2 is at most 5 % in expectation, the limit holds for 90 % of "
+    "images. Under a wrong prior nothing is guaranteed. Below: images in which the wrong prior is most often sure "
+    "and wrong.",
     "scale": "The same images at several sizes: which measure ranks their risk alike.",
     "shift": "Priors of increasing distance to the targets, and the loss of quality.",
     "dpsgd": "Denoising of gradients inside DP-SGD: accuracy against plain DP-SGD, paired by seed.",

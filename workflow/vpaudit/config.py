@@ -216,10 +216,17 @@ class Bounds(Section):
 class DpSgd(Section):
     """Experiment `dpsgd`: denoising gradients inside DP-SGD. The full version is config/dpsgd.yaml."""
 
-    models: list[Literal["logistic", "convolutional"]] = Field(["logistic"], description="classifiers trained")
-    epsilons: list[float] = Field([0.5, 1, 2, 4, 8], description="budgets at delta = 1e-5, each > 0")
-    seeds: int = Field(5, ge=1, description="runs of each, paired between methods")
+    models: list[Literal["logistic", "convolutional", "features"]] = Field(
+        ["logistic"], description="classifiers trained; features: logistic on frozen features of features_data"
+    )
+    methods: list[Literal["plain", "kalman", "wiener", "subspace", "diffusion"]] = Field(
+        ["plain", "kalman", "wiener", "subspace"], description="what is done to the released gradient; needs plain"
+    )
+    epsilons: list[float] = Field([1, 8], description="budgets at delta = 1e-5, each > 0")
+    seeds: int = Field(3, ge=1, description="runs of each, paired between methods")
     steps: int = Field(200, ge=1, description="DP-SGD steps at sample rate 0.1")
+    private: int = Field(10_000, ge=1, description="private images at most")
+    features_data: str = Field("cifar10_local", description="data set of the model `features`")
     gradient_prior: Training = Field(
         Training(
             images_seen=64_000, batch_size=64, width=128, layers=4, heads=4, sigma_range=(0.05, 100.0), compile=False,
@@ -230,11 +237,14 @@ class DpSgd(Section):
 
 
 class Experiments(Section):
-    """`snakemake experiments`: the attack engine beyond the paper's study; not part of the default run."""
+    """`snakemake experiments`: beyond the paper's study; but for with_study not part of the default run."""
 
     mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
     images: int = Field(64, ge=2, description="the first of the study's images")
     compile: bool = Field(True, description="torch.compile the network, which pays in jobs as long as these")
+    with_study: list[Literal["dpsgd", "draws"]] = Field(
+        ["dpsgd"], description="experiments that the default target runs too, with claims in summary.json"
+    )
     dpsgd: DpSgd = DpSgd()
 
     @field_validator("mu")
@@ -427,13 +437,14 @@ def stage_settings(config: Config, stage: str) -> dict:
         "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"], "store": c["jobs"]["store"]},
         "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},
         "bounds": {"bounds": c["bounds"], "mechanism": c["mechanism"]},
-        "summary": {"mu": c["mechanism"]["mu"], "study": c["study"]},
+        "summary": {"mu": c["mechanism"]["mu"], "study": c["study"], "experiments": c["experiments"]["with_study"]},
         "experiments": {
             "seed": c["seed"],
             "mechanism": mechanism,
             "prior": prior,
             "images": c["experiments"]["images"],
         },
+        "dpsgd": {"seed": c["seed"], "data": c["data"]["name"], "dpsgd": c["experiments"]["dpsgd"]},
         "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
         "report": {"study": c["study"], "report": c["report"]},
     }

@@ -243,4 +243,4 @@ def _seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
         return build()
 
 
-MODELS = {"logistic": logistic, "convolutional": convolutional}
+MODELS = {"logistic": logistic, "convolutional": convolutional, "features": logistic}

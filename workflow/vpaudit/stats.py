@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.stats import rankdata, wilcoxon
+from scipy.stats import t as student
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -53,6 +54,32 @@ def _row_spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
 
 
+def t_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float, float, float]:
+    """(mean, low, high, p) of few independent values by Student's t; p of a mean of 0, two-sided.
+
+    A single value has no interval and p = 1; values that are all alike have p = 1 where they are 0, else 0.
+    """
+    values = np.asarray(values, dtype=float)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, mean, mean, 1.0
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    if error == 0:
+        return mean, mean, mean, float(mean == 0)
+    half = float(student.ppf((1 + level) / 2, len(values) - 1) * error)
+    return mean, mean - half, mean + half, float(2 * student.sf(abs(mean) / error, len(values) - 1))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values adjusted for their number by Holm's method (1979), each at most 1."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
 def crossing(mu: list[float], gap: np.ndarray) -> float:
     """The mu at which gap (> 0: attack better than unrelated) last becomes positive, linear in log mu.
 
@@ -74,9 +101,5 @@ def last_indistinct(mu: list[float], gap: np.ndarray, level: float = 0.05) -> fl
     One-sided Wilcoxon signed-rank test at each mu, with Holm's correction over the grid.
     """
     p = np.array([wilcoxon(column, alternative="greater").pvalue if np.any(column) else 1.0 for column in gap.T])
-    order, shown = np.argsort(p), np.zeros(len(p), dtype=bool)
-    for rank, place in enumerate(order):
-        if p[place] > level / (len(p) - rank):
-            break
-        shown[place] = True
+    shown = holm(p) <= level
     return float("nan") if shown.all() else float(np.asarray(mu)[~shown].max())

@@ -1,24 +1,33 @@
-"""Does it help to denoise gradients inside DP-SGD? Real classifiers, five budgets, paired seeds, equal tuning.
+"""Does it help to denoise gradients inside DP-SGD? Real classifiers, several budgets, paired seeds, equal tuning.
 
 Private, public, validation and test images are disjoint. Each method has the same number of tries for its own settings,
-judged on validation images with a seed of their own; tuning is counted in runs and not in privacy, for all alike.
+judged on validation images with a seed of their own; tuning is counted in runs and not in privacy, for all alike. The
+model `features` is logistic regression on frozen features (AlexNet's last layer, pooled), on a data set of its own;
+they are centred and scaled by the public images, for all methods alike. Runs are kept in work/, so that an interrupted
+experiment goes on.
 """
 
+import concurrent.futures
 import itertools
 import json
+import multiprocessing
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from vpaudit import data, dpsgd, io, ranges
+from vpaudit import data, distances, dpsgd, io, ranges
+from vpaudit.config import Config
 from vpaudit.experiments.bench import Bench, progress
+from vpaudit.layout import Layout
 from vpaudit.rng import generator
 
-PUBLIC, VALIDATION = 1000, 500
+PUBLIC, VALIDATION = 1000, 500  # images at most; of fewer than 6,000 a sixth and a twelfth
 REFRESH, MINI_BATCHES = 20, 64
+UPSAMPLED = 64  # pixels a side of what the frozen network sees
 TRIES = {
     "plain": [{"lr": lr} for lr in (0.5, 1, 2, 4, 8, 16)],
     "kalman": [{"lr": lr, "gain": k} for lr, k in itertools.product((2, 6, 18), (0.1, 0.3))],
@@ -30,107 +39,172 @@ PUBLIC_METHODS = ("wiener", "subspace", "diffusion")
 TUNING_SEED = 1000
 
 
+@dataclass(frozen=True)
+class Combination:
+    """What is tuned and then run over all seeds."""
+
+    model: str
+    method: str
+    public: str
+    epsilon: float
+    tries: tuple[dict, ...]
+
+
 def run(bench: Bench) -> pd.DataFrame:
-    """Columns model, method, public ("none", "same", "shifted"), epsilon, seed, lr, setting, seconds; test accuracy."""
-    settings, splits = bench.config.experiments.dpsgd, _splits(bench)
-    jobs = [
-        (model, method, public, epsilon)
-        for model in settings.models
-        for method in TRIES
-        for public in (("same", "shifted") if method in PUBLIC_METHODS else ("none",))
-        for epsilon in settings.epsilons
-        if method != "diffusion" or model == "logistic"  # whose weight gradients are images
-    ]
-    rows = []
-    for model, method, public, epsilon in progress(jobs, "dpsgd"):
-        tried = [
-            (_cached(bench, splits, model, method, public, epsilon, TUNING_SEED, o, "validation"), o)
-            for o in TRIES[method]
+    """Columns model, method, public ("none", "same", "shifted"), epsilon, seed, lr, setting, seconds; test accuracy.
+
+    Spread over as many processes as torch has threads here.
+    """
+    settings = bench.config.experiments.dpsgd
+    tables = []
+    for model in settings.models:
+        name, splits = _splits(bench.config, model)
+        if "diffusion" in settings.methods and model == "logistic":
+            for public in ("same", "shifted"):
+                _train_denoiser(bench.config, bench.layout, splits, public)
+        jobs = [
+            (bench.config, bench.layout, splits, Combination(model, method, public, epsilon, tuple(TRIES[method])))
+            for method in settings.methods
+            for public in (("same", "shifted") if method in PUBLIC_METHODS else ("none",))
+            for epsilon in settings.epsilons
+            if method != "diffusion" or model == "logistic"  # whose weight gradients are images
         ]
-        best = max(tried, key=lambda pair: pair[0]["accuracy"])[1]
-        for seed in range(settings.seeds):
-            done = _cached(bench, splits, model, method, public, epsilon, seed, best, "test")
-            row = {"model": model, "method": method, "public": public, "epsilon": epsilon, "seed": seed}
-            row |= {"lr": best["lr"], "setting": float(best.get("gain", best.get("rank", np.nan)))}
-            rows.append({**row, "seconds": done["seconds"], "value": done["accuracy"]})
-    return pd.DataFrame(rows).assign(metric="accuracy", dataset=bench.config.data.name)
+        rows = [row for rows in _in_processes(jobs, f"dpsgd {model}", torch.get_num_threads()) for row in rows]
+        tables.append(pd.DataFrame(rows).assign(metric="accuracy", dataset=name))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _splits(bench: Bench) -> dict[str, dpsgd.Records]:
-    name, seed = bench.config.data.name, bench.config.seed
-    train, test = data.load(name, "train"), data.load(name, "test")
-    x, y = ranges.from_uint8(train.images), torch.from_numpy(train.labels.astype(np.int64))
-    order = torch.randperm(len(x), generator=generator(seed, "dpsgd split"))
-    public, validation = order[:PUBLIC], order[PUBLIC : PUBLIC + VALIDATION]
-    private = order[PUBLIC + VALIDATION :]
-    digits = data.load("digits", "train")
-    shifted = torch.nn.functional.interpolate(ranges.from_uint8(digits.images[:PUBLIC]), size=x.shape[-2:])
-    return {
-        "private": (x[private], y[private]),
-        "same": (x[public], y[public]),
-        "shifted": (shifted, torch.from_numpy(digits.labels[:PUBLIC].astype(np.int64))),
-        "validation": (x[validation], y[validation]),
-        "test": (ranges.from_uint8(test.images), torch.from_numpy(test.labels.astype(np.int64))),
+def _in_processes(jobs: list[tuple], title: str, workers: int):
+    """Results of `_combination` in order of the jobs."""
+    if workers == 1:
+        yield from (_combination(*job) for job in progress(jobs, title))
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's locked threads
+    with concurrent.futures.ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
+        yield from progress(pool.map(_combination, *zip(*jobs)), title)
+
+
+def _combination(config: Config, layout: Layout, splits: dict[str, dpsgd.Records], job: Combination) -> list[dict]:
+    """Rows of all seeds, at the settings that did best on the validation images."""
+    tried = [(_cached(config, layout, splits, job, TUNING_SEED, o, "validation"), o) for o in job.tries]
+    best = max(tried, key=lambda pair: pair[0]["accuracy"])[1]
+    rows = []
+    for seed in range(config.experiments.dpsgd.seeds):
+        done = _cached(config, layout, splits, job, seed, best, "test")
+        row = {"model": job.model, "method": job.method, "public": job.public, "epsilon": job.epsilon, "seed": seed}
+        row |= {"lr": best["lr"], "setting": float(best.get("gain", best.get("rank", np.nan)))}
+        rows.append({**row, "seconds": done["seconds"], "value": done["accuracy"]})
+    return rows
+
+
+def _splits(config: Config, model: str) -> tuple[str, dict[str, dpsgd.Records]]:
+    """The data set's name; images (or their features) and labels of the disjoint splits."""
+    settings = config.experiments.dpsgd
+    name = settings.features_data if model == "features" else config.data.name
+    train, test, digits = data.load(name, "train"), data.load(name, "test"), data.load("digits", "train")
+    order = torch.randperm(len(train.images), generator=generator(config.seed, "dpsgd split")).numpy()
+    public, validation = min(PUBLIC, len(order) // 6), min(VALIDATION, len(order) // 12)
+    cuts = np.split(order[: public + validation + settings.private], [public, public + validation])
+    found = {
+        split: _records(train.images[np.sort(places)], train.labels[np.sort(places)])
+        for split, places in zip(("same", "validation", "private"), cuts)
     }
+    found["test"] = _records(test.images, test.labels)
+    x, y = _records(digits.images[:PUBLIC], digits.labels[:PUBLIC])
+    shape = found["test"][0].shape[1:]
+    found["shifted"] = nn.functional.interpolate(x, size=shape[-2:]).expand(-1, shape[0], -1, -1), y
+    return name, _features(found) if model == "features" else found
 
 
-def _cached(bench, splits, model, method, public, epsilon, seed, options, judge) -> dict:
-    """One run, kept in work/ so that an interrupted experiment goes on."""
-    steps = bench.config.experiments.dpsgd.steps
-    name = "-".join(str(v) for v in (model, method, public, epsilon, seed, steps, *options.values()))
-    path = bench.layout.work / "dpsgd" / f"{name}.json"
+def _records(images: np.ndarray, labels: np.ndarray) -> dpsgd.Records:
+    return ranges.from_uint8(images), torch.from_numpy(labels.astype(np.int64))
+
+
+def _features(splits: dict[str, dpsgd.Records]) -> dict[str, dpsgd.Records]:
+    """Frozen features (n, D, 1, 1) instead of images, centred and scaled by those of the public images."""
+    features = distances.Features()
+    made = {
+        name: torch.from_numpy(
+            np.concatenate([features(nn.functional.interpolate(p, UPSAMPLED, mode="bilinear")) for p in x.split(512)])
+        )
+        for name, (x, _) in splits.items()
+    }
+    mean, std = made["same"].mean(0), made["same"].std(0).clamp_min(1e-3)
+    return {name: (((v - mean) / std).float()[:, :, None, None], splits[name][1]) for name, v in made.items()}
+
+
+def _cached(config, layout, splits, job: Combination, seed: int, options: dict, judge: str) -> dict:
+    """One run, from work/ where it was made before."""
+    settings = config.experiments.dpsgd
+    about = (job.model, job.method, job.public, job.epsilon, seed, settings.steps, len(splits["private"][0]))
+    path = layout.work / "dpsgd" / f"{'-'.join(str(v) for v in (*about, *options.values()))}.json"
     if not path.exists():
         begun = time.perf_counter()
-        training = dpsgd.Training(epsilon=epsilon, lr=options["lr"], steps=steps)
-        x = splits["private"][0]
-        network = dpsgd.MODELS[model](tuple(x.shape[1:]), 10, seed)
-        gradient_filter = _filter(bench, splits, method, public, training, options, seed, network)
-        report = dpsgd.train(network, splits["private"], training, gradient_filter, (bench.config.seed, "dpsgd", seed))
-        assert report["epsilon"] <= epsilon * (1 + 1e-9), "the accounting does not depend on the filter"
+        training = dpsgd.Training(epsilon=job.epsilon, lr=options["lr"], steps=settings.steps)
+        network = dpsgd.MODELS[job.model](tuple(splits["private"][0].shape[1:]), 10, seed)
+        chosen = _filter(config, layout, splits, job, training, options, seed)
+        report = dpsgd.train(network, splits["private"], training, chosen, (config.seed, "dpsgd", seed))
+        assert report["epsilon"] <= job.epsilon * (1 + 1e-9), "the accounting does not depend on the filter"
         found = {"accuracy": dpsgd.accuracy(network, splits[judge]), "seconds": time.perf_counter() - begun, **report}
         io.write_json(path, found)
     return json.loads(path.read_text())
 
 
-def _filter(bench, splits, method, public, training, options, seed, network: nn.Module) -> dpsgd.Filter:
-    if method == "plain":
+def _filter(config, layout, splits, job: Combination, training: dpsgd.Training, options, seed: int) -> dpsgd.Filter:
+    if job.method == "plain":
         return dpsgd.plain
-    if method == "kalman":
+    if job.method == "kalman":
         return dpsgd.Kalman(options["gain"])
-    records = splits[public]
-    if method == "diffusion":
-        return _diffusion(bench, records, public, training, tuple(splits["private"][0].shape[1:]))
+    if job.method == "diffusion":
+        return _diffusion(config, layout, splits, job.public)
+    records = splits[job.public]
     batch = min(len(records[0]), round(training.sample_rate * len(splits["private"][0])))
-    key = (bench.config.seed, "public gradients", seed)
+    key = (config.seed, "public gradients", seed)
     gradients = dpsgd.PublicGradients(records, training.max_grad_norm, batch, MINI_BATCHES, REFRESH, key)
-    return dpsgd.Wiener(gradients) if method == "wiener" else dpsgd.Subspace(gradients, options["rank"])
+    return dpsgd.Wiener(gradients) if job.method == "wiener" else dpsgd.Subspace(gradients, options["rank"])
 
 
-def _diffusion(bench, records, public, training, shape) -> dpsgd.Diffusion:
-    """A denoiser trained on gradients met while training on public data alone, each class's weights one channel."""
-    from vpaudit.priors.network import NetworkPrior
-    from vpaudit.priors.train import Trainer, build_scheduler
+def _train_denoiser(config: Config, layout: Layout, splits: dict[str, dpsgd.Records], public: str) -> None:
+    """Train on gradients met while training on public data alone, each class's weights one channel; kept in work/."""
+    from vpaudit.priors.train import Trainer
 
-    settings = bench.config.experiments.dpsgd
-    images, scale = public_gradients(bench, records, training, shape)
-    trainer = Trainer(
-        images, torch.zeros(len(images), dtype=torch.int64), 1, settings.gradient_prior,
-        bench.layout.work / "dpsgd" / f"prior-{public}",
-    )  # fmt: skip
+    work = _denoiser_folder(layout, public)
+    if (work / "denoiser.pt").exists():
+        return
+    images, scale = public_gradients(config, splits[public], tuple(splits["private"][0].shape[1:]))
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    trainer = Trainer(images, labels, 1, config.experiments.dpsgd.gradient_prior, work)
     trainer.resume()
     trainer.run()
-    low, high = settings.gradient_prior.sigma_range
-    prior = NetworkPrior(trainer.average(), build_scheduler(), low, high, rows=1)
-    return dpsgd.Diffusion(lambda x, s: prior.denoise(x, s.clamp(low, high)), (10, *shape[1:]), scale)
+    with io.atomic(work / "denoiser.pt") as temporary:
+        torch.save({"weights": trainer.average().state_dict(), "scale": scale}, temporary)
 
 
-def public_gradients(bench, records, training, shape, runs: int = 8, every: int = 2) -> tuple[torch.Tensor, float]:
+def _denoiser_folder(layout: Layout, public: str):
+    return layout.work / "dpsgd" / f"prior-{public}"
+
+
+def _diffusion(config: Config, layout: Layout, splits: dict[str, dpsgd.Records], public: str) -> dpsgd.Diffusion:
+    """The trained denoiser as a filter."""
+    from vpaudit.priors.network import NetworkPrior
+    from vpaudit.priors.train import build_network, build_scheduler
+
+    settings, shape = config.experiments.dpsgd.gradient_prior, (10, *splits["private"][0].shape[2:])
+    state = torch.load(_denoiser_folder(layout, public) / "denoiser.pt", weights_only=True)
+    network = build_network(shape, 1, settings).requires_grad_(False)
+    network.load_state_dict(state["weights"])
+    low, high = settings.sigma_range
+    prior = NetworkPrior(network, build_scheduler(), low, high, rows=1)
+    return dpsgd.Diffusion(lambda x, s: prior.denoise(x, s.clamp(low, high)), shape, state["scale"])
+
+
+def public_gradients(config: Config, records, shape, runs: int = 8, every: int = 2) -> tuple[torch.Tensor, float]:
     """(n, 10, H, W) mini-batch gradients over their root mean square, and that; from plain SGD on public data."""
-    found, weights = [], shape[0] * shape[1] * shape[2] * 10
+    found, weights, training = [], shape[0] * shape[1] * shape[2] * 10, dpsgd.Training(epsilon=1.0)
     for seed in range(runs):
         model = dpsgd.logistic(shape, 10, seed)
-        rng = generator(bench.config.seed, "public run", seed)
-        for step in range(training.steps):
+        rng = generator(config.seed, "public run", seed)
+        for step in range(config.experiments.dpsgd.steps):
             pick = torch.randperm(len(records[0]), generator=rng)[: len(records[0]) // 2]
             part = records[0][pick], records[1][pick]
             gradient = dpsgd.clipped_gradients(model, part, training.max_grad_norm).mean(dim=0)

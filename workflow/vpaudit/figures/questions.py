@@ -3,13 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
-from scipy.stats import t as student
 
 from vpaudit import stats
 from vpaudit.figures import style as styles
 from vpaudit.figures.panels import MARKERS, PALETTE, intervals, legend, line, log_axis, read
 from vpaudit.names import LABELS
+from vpaudit.open_questions import gains_over_plain, lead_of_agreement
 
 
 def prediction(results, style: dict):
@@ -122,12 +121,11 @@ def _ranks(axes, right: pd.DataFrame, most: int) -> pd.DataFrame:
     found = []
     for mu, rows in right.groupby("mu"):
         achieved = rows[rows["metric"] == "achieved_mse"].set_index("image")["value"]
-        columns = [achieved.to_numpy()]
         for name in ESTIMATES:
             part = rows[(rows["metric"] == name) & rows["draws"].isin((most, 1))].set_index("image")["value"]
-            columns.append(part.loc[achieved.index].to_numpy())
-            found.append((name, mu, *stats.rank_correlation(columns[-1], columns[0], 0), len(achieved)))
-        found.append(("ahead", mu, *_ahead(np.stack(columns, axis=1)), len(achieved)))
+            value = stats.rank_correlation(part.loc[achieved.index].to_numpy(), achieved.to_numpy(), 0)
+            found.append((name, mu, *value, len(achieved)))
+        found.append(("ahead", mu, *lead_of_agreement(rows)))
     table = pd.DataFrame(found, columns=["estimate", "mu", "value", "low", "high", "n"])
     for number_, (name, label) in enumerate(ESTIMATES.items()):
         line(axes, table[table["estimate"] == name], "mu", label, number_)
@@ -135,16 +133,6 @@ def _ranks(axes, right: pd.DataFrame, most: int) -> pd.DataFrame:
     axes.set_ylabel("rank correlation with the error")
     kind = np.where(table["estimate"] == "ahead", "rank correlation, ahead of the best baseline", "rank correlation")
     return table.assign(quantity=kind)
-
-
-def _ahead(columns: np.ndarray) -> tuple[float, float, float]:
-    """rho of the estimate less the best |rho| of the baselines; columns: achieved, estimate, baselines."""
-    best = 2 + int(np.argmax([abs(spearmanr(columns[:, 0], c).statistic) for c in columns.T[2:]]))
-
-    def lead(c):
-        return spearmanr(c[:, 0], c[:, 1]).statistic - abs(spearmanr(c[:, 0], c[:, best]).statistic)
-
-    return stats.bootstrap(columns, lead, resamples=500)
 
 
 def _reliability(axes, rows: pd.DataFrame, pixels: pd.Series, mu: float) -> pd.DataFrame:
@@ -301,39 +289,36 @@ FILTERS = {
 def dpsgd(results, style: dict):
     """A row a model: accuracy over epsilon, and what each filter gains over plain DP-SGD with the same seeds."""
     table = read(results, "dpsgd")
+    keys = ["model", "method", "public", "epsilon"]
+    gains = gains_over_plain(table).assign(value=lambda rows: rows["gain"])
+    kinds = {"accuracy": table, "gain over plain": gains, "seconds": table.assign(value=table["seconds"])}
+    numbers = pd.concat(
+        [_over_seeds(rows, keys).assign(quantity=quantity) for quantity, rows in kinds.items()], ignore_index=True
+    )
     models = list(dict.fromkeys(table["model"]))
     figure, panels = plt.subplots(len(models), 2, figsize=styles.size(style, 0.48 * len(models)), squeeze=False)
-    tables = []
     for row, model in enumerate(models):
-        part = table[table["model"] == model]
-        base = part[part["method"] == "plain"].set_index(["epsilon", "seed"])["value"]
-        for number_, ((method, public), label) in enumerate(FILTERS.items()):
-            runs = part[(part["method"] == method) & (part["public"] == public)]
-            for column, quantity in enumerate(("accuracy", "gain over plain")):
-                rows = []
-                for epsilon, same in runs.groupby("epsilon"):
-                    values = same.set_index(["epsilon", "seed"])["value"]
-                    values = (values - base.loc[values.index]) if column else values
-                    rows.append((epsilon, *_t_interval(values.to_numpy()), len(values)))
-                found = pd.DataFrame(rows, columns=["epsilon", "value", "low", "high", "n"])
-                if len(found) and not (column and method == "plain"):
+        for column, quantity in enumerate(("accuracy", "gain over plain")):
+            here = numbers[(numbers["model"] == model) & (numbers["quantity"] == quantity)]
+            for number_, ((method, public), label) in enumerate(FILTERS.items()):
+                found = here[(here["method"] == method) & (here["public"] == public)]
+                if len(found):
                     line(panels[row, column], found, "epsilon", label, number_, "--" if public == "shifted" else "-")
-                tables.append(found.assign(model=model, method=method, public=public, quantity=quantity))
+            log_axis(panels[row, column], table["epsilon"], "ε at δ = 1e-5")
         panels[row, 0].set_ylabel(f"{model}: test accuracy")
         panels[row, 1].set_ylabel("gain over plain DP-SGD, paired")
         panels[row, 1].axhline(0, color="black", linewidth=0.7, linestyle=":")
-        for axes in panels[row]:
-            log_axis(axes, part["epsilon"], "ε at δ = 1e-5")
     legend(figure, panels, 3)
-    return figure, pd.concat(tables, ignore_index=True)
+    return figure, numbers
 
 
-def _t_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and 95 % interval of few runs, by Student's t; a single run has none."""
-    if len(values) < 2:
-        return float(values.mean()), float(values.mean()), float(values.mean())
-    half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return float(values.mean()), float(values.mean()) - half, float(values.mean()) + half
+def _over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """keys, value, low, high, n by Student's t over the seeds."""
+    found = [
+        (*key, *stats.t_interval(part["value"].to_numpy())[:3], len(part))
+        for key, part in rows.groupby(keys, sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*keys, "value", "low", "high", "n"])
 
 
 FIGURES = {"prediction": prediction, "draws": draws, "scale": scale, "shift": shift, "dpsgd": dpsgd}
