@@ -31,7 +31,14 @@ rule summary:
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
         [PATHS.experiment(name) for name in STUDY.experiments.with_study],
-        code("summary.py", "claims.py", "open_questions.py", "study.py", "names.py", "stats.py"),
+        code(
+            "summary.py",
+            "claims.py",
+            "open_questions.py",
+            "study.py",
+            "names.py",
+            "stats.py",
+        ),
     output:
         PATHS.summary,
     log:

@@ -98,6 +98,13 @@ rule experiments:
         [PATHS.experiment(name) for name in EXPERIMENTS + MEASUREMENTS],
         [
             PATHS.figure(name, kind)
-            for name in (*EXPERIMENTS, "confident", "scale", "shift", "transition", "dpsgd")
+            for name in (
+                *EXPERIMENTS,
+                "confident",
+                "scale",
+                "shift",
+                "transition",
+                "dpsgd",
+            )
             for kind in figures.KINDS
         ],
