@@ -120,7 +120,7 @@ def test_agreement_never_saw_the_target(study):
 
 def test_style_change_redraws_figures_alone(study):
     jobs = planned(study, "--config", 'figures={"style": "print"}')
-    assert set(jobs) <= {"figure", "figures", "report", "all"}
+    assert set(jobs) <= {"figure", "engine_figure", "figures", "report", "all"}
     assert jobs["figure"] >= 4
 
 
