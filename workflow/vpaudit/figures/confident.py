@@ -8,7 +8,7 @@ from vpaudit.figures import style as styles
 from vpaudit.figures.panels import intervals, line, log_axis, read
 
 PRIORS = {"unconditional": "right prior", "wrong_class": "wrong class"}
-SHOWN = 10.0  # mu of the examples
+SHOWN = 2.0  # mu of the examples
 SURE, WRONG = 0.1, 0.2  # std between draws below which a pixel is shown as sure, error above which as wrong
 RATE, LEVEL = 0.05, 0.9  # as calibrated by experiments/draws.py
 PANELS = (

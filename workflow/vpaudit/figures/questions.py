@@ -102,13 +102,15 @@ def draws(results, style: dict):
     for number_, (band, rows) in enumerate(right[right["metric"] == "estimated_band"].groupby("place")):
         base = right[(right["metric"] == "achieved_band") & (right["place"] == band)]
         found = intervals(rows, ["place", "mu"], base)
-        line(panels[1, 2], found, "mu", f"band {band + 1} of {right['place'].max()}", number_ + 4)
+        line(panels[1, 2], found, "mu", f"frequency band {band + 1}", number_ + 4)
         tables.append(found.assign(quantity="estimate / achieved by frequency"))
     for axes in (panels[0, 0], panels[0, 1], panels[1, 2]):
         log_axis(axes, table["mu"], "µ = C/σ")
     for axes in (panels[0, 1], panels[0, 2], panels[1, 2]):
         axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
         axes.set_ylabel("estimated / achieved MSE")
+    panels[0, 0].set_ylim(top=2.0)  # room for the legend: a correlation ends at 1
+    panels[0, 0].set_yticks((-0.5, 0, 0.5, 1))
     for axes in panels.flat:
         axes.legend(frameon=False, fontsize=style["font_size"] - 2.5)
     return figure, pd.concat(tables, ignore_index=True)
