@@ -28,7 +28,7 @@ from vpaudit.layout import Layout
 from vpaudit.mechanism import Observation
 from vpaudit.priors import network
 from vpaudit.rng import KeyedNoise
-from vpaudit.stages.images import read_targets
+from vpaudit.stages.images import Priors, read_targets
 from vpaudit.stages.tables import write_table
 
 MUS = (5, 20, 100)
@@ -42,7 +42,7 @@ def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
     """method, mu, calls, seconds, metric values as means, n."""
     from vpaudit.evaluate import Meter
 
-    prior = network.load(layout.prior, precision=config.prior.precision)
+    prior = Priors(config, layout, "cpu").network
     x, _, ids = (v[:images] for v in read_targets(layout))
     meter = Meter(config, x, ids)
     jobs = [(m, c) for m in [*peers.OURS, *peers.PEERS] for c in ONE_SIZE.get(m, CALLS)]
@@ -73,7 +73,7 @@ def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
 
 def overhead_table(config, layout: Layout) -> pd.DataFrame:
     """images, calls, seconds, forward_seconds (bare, for the same calls), ratio, memory_mib."""
-    prior = network.load(layout.prior, precision=config.prior.precision)
+    prior = Priors(config, layout, "cpu").network
     rows = []
     for count in (64, 128, 512):
         x = torch.zeros(count, *prior.shape)
@@ -144,7 +144,7 @@ def memory_of(method: str, config_path: str, images: int) -> float:
 
 def _memory(method, config_path, images):
     config = configuration.load(config_path)
-    prior = network.load(Layout(config).prior, precision=config.prior.precision)
+    prior = Priors(config, Layout(config), "cpu").network
     y = torch.randn(images, *prior.shape)
     peers.run("posterior mean", prior, y[:1], 1.0, 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

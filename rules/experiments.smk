@@ -2,8 +2,6 @@
 # Beyond the paper's study and not part of the default target: `snakemake experiments`.
 from vpaudit.names import EXPERIMENTS, MEASUREMENTS
 
-EXPERIMENT_MU = [f"{mu:g}" for mu in STUDY.experiments.mu]
-
 
 rule experiment:
     input:
@@ -73,7 +71,8 @@ rule measurement:
 rule experiment_table:
     input:
         lambda wildcards: [
-            PATHS.experiment(wildcards.experiment, mu) for mu in EXPERIMENT_MU
+            PATHS.experiment(wildcards.experiment, f"{mu:g}")
+            for mu in STUDY.experiment_mu(wildcards.experiment)
         ],
     output:
         PATHS.experiment("{experiment}"),

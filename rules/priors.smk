@@ -34,6 +34,7 @@ rule train_prior:
 rule few_step:
     input:
         [ancient(file) for file in prior_files()],
+        ancient(PATHS.gaussian / "gaussian.safetensors"),
     output:
         PATHS.prior / "few_step.json",
     log:

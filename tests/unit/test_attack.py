@@ -13,6 +13,7 @@ from vpaudit.errors import VpauditError
 from vpaudit.mechanism import Mechanism, release_analytic
 from vpaudit.priors import network as networks
 from vpaudit.priors.base import per_image
+from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_network, build_scheduler
 from vpaudit.rng import generator
@@ -43,7 +44,9 @@ def prior() -> NetworkPrior:
             torch.nn.init.normal_(weight, std=0.1)
     prior = NetworkPrior(network, build_scheduler(), 0.02, 50.0, rows=8)
     levels = np.array([[s, s / 4, 0.0] for s in (0.05, 30.0)])
-    steps = np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])  # two steps of DDIM as fixed combinations
+    none = [0.0] * 5  # of the terms in closed form
+    steps = np.array([[*none, 0.25, 0.75, 0.0], [*none, 0.0, 0.0, 1.0]])  # two steps of DDIM as fixed combinations
+    prior.gaussian = GaussianPrior.fit(torch.rand((100, 1, 8, 8), generator=generator("gaussian")) * 2 - 1)
     prior.few_step = {2: fewstep.Plan(levels[:, 0], levels, np.stack([steps, steps]))}
     return prior
 
@@ -133,7 +136,8 @@ def test_a_few_step_solver_that_was_not_fitted_is_named(prior, seen):
 
 def test_a_few_step_plan_of_ddim_steps_is_ddim(prior, seen):
     x, s = seen.rescaled()[:5], seen.s.float()[:5]
-    levels, _ = prior.few_step[2].at(s)
+    levels, coefficients = prior.few_step[2].at(s)
+    assert coefficients.shape == (5, 2, 8)
     assert torch.allclose(levels, torch.stack([s, s / 4, 0 * s], dim=1), rtol=1e-5)
     got = attack.reconstruct(seen[:5], prior, KINDS[-1], seed=0)
     want = samplers.last(samplers.ddim_steps(prior.denoise, x, levels)).clamp(-1, 1)

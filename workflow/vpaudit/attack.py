@@ -87,7 +87,14 @@ def chain(denoise, x, s, prior, attack: Attack, noise: KeyedNoise | None = None)
                 f"(fitted: {', '.join(map(str, plans)) or 'none'})",
                 "run `vpaudit few-step --prior FOLDER`, or use kind: multistep",
             )
-        return samplers.linear_steps(denoise, x, *plans[attack.steps].at(s))
+        if prior.gaussian is None:
+            raise VpauditError(
+                f"attack {attack.name!r}: few-step solvers take their first steps from a Gaussian prior, none is here",
+                "set prior.gaussian (in Python: network.gaussian)",
+            )
+        levels, coefficients = plans[attack.steps].at(s)
+        x = prior.gaussian.transport(x, s, levels[:, 0])  # above the first call the flow is the Gaussian prior's
+        return samplers.linear_steps(denoise, x, levels, coefficients, prior.gaussian)
     levels = samplers.noise_levels(s, attack.steps, attack.spacing, table=getattr(prior, "table", None))
     if attack.kind == "multistep":
         return samplers.multistep_steps(denoise, x, levels, attack.eta, noise, attack.order)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from vpaudit import io
 from vpaudit.errors import VpauditError
+from vpaudit.names import WHOLE_GRID
 
 
 class Section(BaseModel):
@@ -83,10 +84,13 @@ class Training(Section):
     sigma_range: tuple[float, float] = Field((0.02, 150.0), description="noise std on [-1, 1] that the prior covers")
     log_normal_share: float = Field(0.55, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
     log_normal_std: float = Field(1.2, gt=0, description="their spread; the rest is uniform in log sigma")
-    width: int = Field(256, gt=0, description="transformer width")
-    layers: int = Field(8, gt=0, description="transformer blocks")
-    heads: int = Field(4, gt=0, description="attention heads")
-    patch_size: int = Field(4, gt=0, description="pixels a token side")
+    architecture: Literal["transformer", "unet"] = Field("transformer", description="DiT, or diffusers' UNet2DModel")
+    residual: bool = Field(False, description="learn what is left over the Gaussian prior of the training images")
+    width: int = Field(256, gt=0, description="transformer's width, U-Net's channels at the first level")
+    layers: int = Field(8, gt=0, description="transformer blocks, residual blocks a level of the U-Net")
+    heads: int = Field(4, gt=0, description="attention heads of the transformer")
+    levels: int = Field(2, gt=0, description="levels of the U-Net; each halves the side and doubles the channels")
+    patch_size: int = Field(4, gt=0, description="pixels a token side, or folded into channels before the U-Net")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="autocast precision of the network")
     compile: bool = Field(True, description="torch.compile")
@@ -103,9 +107,9 @@ class FewStep(Section):
 
     calls: list[int] = Field([3, 4, 5, 6], description="network calls of each solver, >= 1")
     images: int = Field(256, ge=1, description="training images")
-    evaluations: int = Field(24, ge=0, description="tries in the search for noise levels, on 64 of them")
-    sigma_range: tuple[float, float] = Field((0.15, 30.0), description="starting noises covered")
-    levels: int = Field(12, ge=2, description="starting noises fitted, log-spaced")
+    evaluations: int = Field(6, ge=0, description="tries in the search for each call's noise level, on 64 of them")
+    sigma_range: tuple[float, float] = Field((0.15, 150.0), description="starting noises covered")
+    levels: int = Field(14, ge=2, description="starting noises fitted, log-spaced")
 
 
 class Prior(Section):
@@ -329,6 +333,10 @@ class Config(Section):
     def mu_names(self) -> list[str]:
         """The mu grid as it stands in file names."""
         return [f"{mu:g}" for mu in self.mechanism.mu]
+
+    def experiment_mu(self, name: str) -> list[float]:
+        """The mu at which an experiment runs."""
+        return self.mechanism.mu if name in WHOLE_GRID else self.experiments.mu
 
     @property
     def lpips(self) -> str | None:

@@ -2,10 +2,13 @@
 
 The deterministic flow from x at noise s ends at x*(0), and every state on the way is close to a linear combination of
 the observation and the posterior means called so far (a multistep solver is such a combination with coefficients from
-polynomials; Shaul et al. 2403.01329 train them through the network). Here they are fitted greedily in closed form: at
-call k the next state is the least-squares fit of the converged path at the next level in the span of x and D_1 ... D_k,
-over training images; no gradient through the network is needed. The levels are then chosen by Nelder-Mead on the
-final error. Only training images and their noise enter, never a target of a study.
+polynomials; Shaul et al. 2403.01329 train them through the network). Two things are added to it. A Gaussian prior of
+the same images costs no call: above a noise of some 10 its flow is the network's to a percent, so the first call need
+not stand at the observation's own noise, and its posterior mean and its flow join the combination
+(`samplers.linear_terms`). And the coefficients are fitted greedily in closed form: at call k the next state is the
+least-squares fit of the converged path at the next level in the span of these terms, over training images; no gradient
+through the network is needed. The levels are then chosen by Nelder-Mead on the final error. Only training images and
+their noise enter, never a target of a study.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +24,7 @@ from vpaudit import io, samplers
 FILE = "few_step.json"
 FLOW_CALLS = 60  # of the converged flow that is fitted to
 LOWEST = 0.005  # no call below this noise, a quarter of the lowest trained level
+GOOD_ENOUGH = 0.004  # of a pixel range of 2: no search for better levels
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Plan:
 
     Attributes:
         sigmas: float64 (G,), rising: starting noises it was fitted at.
-        levels: float64 (G, n + 1): noise of each call; first column `sigmas`, last 0.
-        coefficients: float64 (G, n, n + 1), see `samplers.linear_steps`.
+        levels: float64 (G, n + 1): noise of each call, the first at or below `sigmas`; last column 0.
+        coefficients: float64 (G, n, n + 6), see `samplers.linear_steps`.
     """
 
     sigmas: np.ndarray
@@ -42,7 +46,7 @@ class Plan:
         return self.levels.shape[1] - 1
 
     def at(self, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Levels (B, n + 1) and coefficients (B, n, n + 1) for images at noise `start` (B,).
+        """Levels (B, n + 1) and coefficients (B, n, n + 6) for images at noise `start` (B,).
 
         Linear in log start between fitted ones, levels as ratios to the start; outside the grid the nearest is taken.
         """
@@ -50,7 +54,7 @@ class Plan:
         place = np.clip(np.log(start.double().cpu().numpy()), grid[0], grid[-1])
         right = np.clip(np.searchsorted(grid, place), 1, len(grid) - 1)
         share = ((place - grid[right - 1]) / (grid[right] - grid[right - 1]))[:, None]
-        drops = np.log(self.levels[:, :-1] / self.levels[:, :1])
+        drops = np.log(self.levels[:, :-1] / self.sigmas[:, None])
         drop = (1 - share) * drops[right - 1] + share * drops[right]
         levels = np.concatenate([np.exp(drop), np.zeros((len(place), 1))], axis=1)
         mixed = (1 - share[..., None]) * self.coefficients[right - 1] + share[..., None] * self.coefficients[right]
@@ -102,90 +106,109 @@ class Flow:
         return torch.lerp(self.states[low], self.states[low + 1], float(place - low))
 
 
-def combine(denoise, x: torch.Tensor, levels: np.ndarray, flow: Flow) -> tuple[np.ndarray, torch.Tensor]:
+def combine(denoise, gaussian, x: torch.Tensor, levels: np.ndarray, flow: Flow) -> tuple[np.ndarray, torch.Tensor]:
     """Greedy least squares along the levels.
 
     Args:
-        x: (N, C, H, W) at noise levels[0]; levels: (n + 1,), last one 0; flow: of the same x.
+        x: (N, C, H, W) at noise levels[0]; levels: (n + 1,), last one 0; flow: of the same images.
 
     Returns:
-        coefficients (n, n + 1) and the final state.
+        coefficients (n, n + 6), see `samplers.linear_terms`, and the final state.
     """
     count = len(levels) - 1
-    coefficients = np.zeros((count, count + 1))
-    terms, state = [x.flatten().double()], x
+    coefficients = np.zeros((count, count + 6))
+    at, calls, state = torch.from_numpy(levels).float().expand(len(x), -1), [], x
     for k in range(count):
-        terms.append(denoise(state, torch.full((len(x),), float(levels[k]))).flatten().double())
-        basis = torch.stack(terms, dim=1)
+        calls.append(denoise(state, at[:, k]))
+        terms = samplers.linear_terms(gaussian, x, state, at, calls)
+        basis = torch.stack([term.flatten().double() for term in terms], dim=1)
         target = flow.at(levels[k + 1]).flatten().double()
         gram, right = basis.T @ basis, basis.T @ target
-        ridge = 1e-6 * len(target) * torch.eye(k + 2, dtype=torch.float64)  # bf16 calls are good to 1e-3
+        ridge = 1e-6 * len(target) * torch.eye(len(terms), dtype=torch.float64)  # bf16 calls are good to 1e-3
         found = torch.linalg.solve(gram + ridge, right)
-        coefficients[k, : k + 2] = found.numpy()
+        coefficients[k, : len(terms)] = found.numpy()
         state = (basis @ found).view_as(x).float()
     return coefficients, state
 
 
-def optimise_gaps(denoise, x, flow: Flow, sigma: float, start: np.ndarray, evaluations: int) -> np.ndarray:
-    """Log ratios (n - 1,) between neighbouring levels that make the final error small, by Nelder-Mead from `start`."""
+def solve(denoise, gaussian, x: torch.Tensor, sigma: float, gaps: np.ndarray, flow: Flow):
+    """(levels, coefficients, distance to the converged output) of images x at noise sigma."""
+    levels = levels_of(sigma, gaps)
+    start = gaussian.transport(x, torch.full((len(x),), sigma), torch.full((len(x),), float(levels[0])))
+    coefficients, state = combine(denoise, gaussian, start, levels, flow)
+    return levels, coefficients, distance(state, flow.states[-1])
 
-    def error(gaps):
-        if np.any(gaps < 0.02) or gaps.sum() > np.log(sigma / LOWEST):
+
+def search(error: Callable[[np.ndarray], float], sigma: float, starts: list[np.ndarray], evaluations: int):
+    """Gaps (n,) that make `error` small: the best of `starts`, then Nelder-Mead from there unless it is good enough."""
+
+    def checked(gaps):
+        if gaps[0] < 0 or np.any(gaps[1:] < 0.02) or gaps.sum() > np.log(sigma / LOWEST):
             return 1.0
-        _, state = combine(denoise, x, levels_of(sigma, gaps), flow)
-        return rmse(state, flow.states[-1])
+        return error(gaps)
 
-    if not len(start) or not evaluations:
-        return start
-    simplex = np.stack([start, *(start * (1 + 0.3 * row) for row in np.eye(len(start)))])
-    options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-5}
-    return minimize(error, start, method="Nelder-Mead", options=options).x
+    best = min(starts, key=checked) if len(starts) > 1 else starts[0]
+    if not evaluations or checked(best) < GOOD_ENOUGH:
+        return best
+    steps = np.append(0.1, 0.3 * best[1:])
+    options = {"maxfev": evaluations * len(best), "initial_simplex": np.stack([best, *(best + np.diag(steps))])}
+    return minimize(checked, best, method="Nelder-Mead", options={**options, "xatol": 0.01, "fatol": 1e-5}).x
+
+
+def _first_guess(sigma: float, calls: int) -> np.ndarray:
+    levels = samplers.noise_levels(torch.tensor([sigma]), calls)[0, :-1].double().numpy()
+    return np.append(0.0, -np.diff(np.log(levels)))
 
 
 def levels_of(sigma: float, gaps: np.ndarray) -> np.ndarray:
-    """(n + 1,) levels from log ratios, the last one 0."""
-    return np.append(sigma * np.exp(-np.cumsum(np.append(0.0, gaps))), 0.0)
+    """(n + 1,) levels from log ratios: of the start to the first call, then from call to call; the last level is 0."""
+    return np.append(sigma * np.exp(-np.cumsum(gaps)), 0.0)
 
 
-def rmse(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Root mean square difference per pixel."""
-    return float((a - b).square().mean().sqrt())
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Root mean square difference over an image's pixels, mean over images."""
+    return float((a - b).square().flatten(1).mean(1).sqrt().mean())
 
 
 def fit(
     denoise,
+    gaussian,
     images: torch.Tensor,
     sigmas,
     calls: Sequence[int],
     noise: Callable[[float], torch.Tensor],
-    evaluations: int = 24,
+    evaluations: int = 6,
     few: int = 64,
     report: Callable[[str], None] = print,
 ) -> tuple[list[Plan], dict[int, list[float]]]:
     """A plan for each number of calls over a grid of starting noises, each warm-started from the noise below.
 
     Args:
+        gaussian: Gaussian prior of the same kind of images.
         images: float32 (N, C, H, W) training images; sigmas: rising; noise: sigma -> (N, C, H, W) standard normal.
-        evaluations: of the final error in the search for levels, on the first `few` images; coefficients take all.
+        evaluations: tries a call in the search for levels, on the first `few` images; coefficients take all.
 
     Returns:
-        the plans, and by number of calls the root mean square error to the converged output at each sigma.
+        the plans, and by number of calls the distance to the converged output at each sigma.
     """
     rows, errors, gaps = {n: [] for n in calls}, {n: [] for n in calls}, {}
     for sigma in map(float, sigmas):
         x = images + sigma * noise(sigma)
         flow = Flow.of(denoise, x, sigma)
         for n in calls:
-            if n not in gaps:
-                levels = samplers.noise_levels(torch.tensor([sigma]), n)[0, :-1].double().numpy()
-                gaps[n] = -np.diff(np.log(levels))
-            elif n > 1:  # the neighbour's list, stretched to the new start
-                gaps[n] = gaps[n] * (1 + np.log(sigma / rows[n][-1][0][0]) / gaps[n].sum())
-            gaps[n] = optimise_gaps(denoise, x[:few], flow[:few], sigma, gaps[n], evaluations)
-            levels = levels_of(sigma, gaps[n])
-            coefficients, state = combine(denoise, x, levels, flow)
-            rows[n].append((levels, coefficients))
-            errors[n].append(rmse(state, flow.states[-1]))
-            report(f"s={sigma:.3g}, {n} calls: rmse {errors[n][-1]:.4f}, levels {np.array2string(levels, precision=3)}")
-    plans = [Plan(np.array(sigmas, float), *(np.stack(part) for part in zip(*rows[n]))) for n in calls]
+            starts = [_first_guess(sigma, n)]
+            if rows[n]:  # the neighbour's calls where they were, and raised with the start
+                rise = np.zeros(n)
+                rise[0] = np.log(sigma / rows[n][-1][2])
+                starts = [gaps[n] + rise, gaps[n], starts[0]]
+
+            def error(candidate):
+                return solve(denoise, gaussian, x[:few], sigma, candidate, flow[:few])[2]  # noqa: B023
+
+            gaps[n] = search(error, sigma, starts, evaluations)
+            levels, coefficients, found = solve(denoise, gaussian, x, sigma, gaps[n], flow)
+            rows[n].append((levels, coefficients, sigma))
+            errors[n].append(found)
+            report(f"s={sigma:.3g}, {n} calls: rmse {found:.4f}, levels {np.array2string(levels, precision=3)}")
+    plans = [Plan(np.array(sigmas, float), *(np.stack(part) for part in list(zip(*rows[n]))[:2])) for n in calls]
     return plans, errors

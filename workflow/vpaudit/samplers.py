@@ -14,7 +14,8 @@ the posterior mean E[x0 | x] at the current level, sigma the current level, sigm
                raises the noise to sigma (1 + churn).
     ddrm       x' = D + sqrt(1 - eta^2) sigma' (y - D) / s + eta sigma' z: anchored to the measurement y of noise s
                (Kawar et al. 2201.11793 with H = I and eta_b = 1, whose first level is the measurement itself).
-    linear     x' = c_0 y + sum_j c_j D_j over all calls so far, with coefficients fitted to a prior (`fewstep`).
+    linear     x' = c_0 y + sum_j c_j D_j + closed-form terms of a Gaussian prior, over all calls so far, with
+               coefficients fitted to a prior (`fewstep`).
 
 A column of zeros ends the list: its step is x' = D, except in `linear`.
 """
@@ -178,19 +179,37 @@ def ddrm_steps(
 
 
 def linear_steps(
-    denoise: Denoise, x: torch.Tensor, levels: torch.Tensor, coefficients: torch.Tensor
+    denoise: Denoise, x: torch.Tensor, levels: torch.Tensor, coefficients: torch.Tensor, gaussian
 ) -> Iterator[torch.Tensor]:
-    """Fixed linear combinations of the observation and every call so far.
+    """Fixed linear combinations of the start, every call so far, and what a Gaussian prior gives without a call.
 
     Args:
         levels: (B, n + 1).
-        coefficients: (B, n, n + 1): row k makes the state at levels[:, k + 1] of x and calls 0 ... k; the rest is 0.
+        coefficients: (B, n, n + 6): row k makes the state at levels[:, k + 1] of `linear_terms`; the rest is 0.
+        gaussian: `GaussianPrior` or `SpectralPrior`.
     """
-    terms, state = [x], x
+    calls, state = [], x
     for k, now in enumerate(levels[:, :-1].unbind(1)):
-        terms.append(denoise(state, now))
-        state = sum(per_image(c) * term for c, term in zip(coefficients[:, k, : k + 2].unbind(1), terms))
+        calls.append(denoise(state, now))
+        terms = linear_terms(gaussian, x, state, levels, calls)
+        state = sum(per_image(c) * term for c, term in zip(coefficients[:, k].unbind(1), terms))
         yield state
+
+
+def linear_terms(gaussian, x: torch.Tensor, state: torch.Tensor, levels: torch.Tensor, calls: list) -> list:
+    """What the next state is made of: a constant, the Gaussian prior's mean, its posterior mean at the present state,
+    its own flow from the present state and from the start to the next level, the start x, and the calls.
+    """
+    first, now, then = levels[:, 0], levels[:, len(calls) - 1], levels[:, len(calls)]
+    return [
+        torch.ones_like(x),
+        gaussian.mean.expand_as(x),
+        gaussian.denoise(state, now),
+        gaussian.transport(state, now, then),
+        gaussian.transport(x, first, then),
+        x,
+        *calls,
+    ]
 
 
 def last(states: Iterator[torch.Tensor]) -> torch.Tensor:

@@ -20,10 +20,14 @@ SOLVERS = {
 
 
 def calls(results, style: dict):
-    """A row a measure, a column a mu: quality relative to the converged output, and the distance to it."""
+    """A row a measure, a column a mu: quality relative to the converged output, and the distance to it.
+
+    Of a long grid every other mu is drawn; the CSV file has them all.
+    """
     table = read(results, "calls")
     measures = [m for m in ("mse", "ssim", "lpips_vgg_64") if m in set(table["metric"])]
     mus = sorted(table["mu"].unique())
+    mus = mus if len(mus) <= 6 else mus[::2]
     shape = (len(measures) + 1, len(mus))
     figure, panels = plt.subplots(*shape, figsize=styles.size(style, 1.05), sharex=True, sharey="row", squeeze=False)
     tables = []

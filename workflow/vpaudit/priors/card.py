@@ -32,13 +32,17 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
     try:
         network = trainer.average()
-        network.save_pretrained(scratch / "transformer")
-        weights = scratch / "transformer" / "diffusion_pytorch_model.safetensors"
+        part = scratch / trainer.settings.architecture
+        network.save_pretrained(part)
+        weights = part / "diffusion_pytorch_model.safetensors"
         half = {k: v.half() for k, v in load_file(weights).items()}
         with io.atomic(weights) as temporary:
             save_file(half, temporary)
         build_scheduler().save_pretrained(scratch / "scheduler")
-        prior = NetworkPrior(network, build_scheduler())
+        fold, base = trainer.prior.fold, trainer.prior.base
+        prior = NetworkPrior(network, build_scheduler(), fold=fold, base=base)
+        if base is not None:
+            base.save(scratch / "gaussian", {**about, "images": len(trainer.images)}, half=True)
         Image.fromarray(sample_sheet(prior, per_class=8)).save(scratch / "samples.png")
         io.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, io.sha256(weights)))
         if folder.exists():
@@ -58,6 +62,7 @@ def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, ab
         "parameters": sum(p.numel() for p in trainer.network.parameters()),
         "shape": list(prior.shape),
         "num_classes": prior.num_classes,
+        "fold": prior.fold,
         "sigma_range": list(settings.sigma_range),
         "training": settings.model_dump(mode="json"),
         "settings_changed": trainer.history,

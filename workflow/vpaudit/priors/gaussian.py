@@ -37,10 +37,26 @@ class GaussianPrior:
         variances, basis = torch.linalg.eigh(centred.T @ centred / len(flat))
         return cls(mean.view(images.shape[1:]).float(), basis.float(), variances.float())
 
+    def to(self, device: str) -> "GaussianPrior":
+        """The same on another device."""
+        return GaussianPrior(self.mean.to(device), self.basis.to(device), self.variances.to(device))
+
+    def halved(self) -> "GaussianPrior":
+        """With the basis rounded to float16, as `save(half=True)` writes it: half the size, U U' off by some 3e-4."""
+        return GaussianPrior(self.mean, self.basis.half().float(), self.variances)
+
     def denoise(self, x, sigma, labels=None):
         """See `base.Denoiser`; the mean of the Gaussian posterior."""
         gain = self.variances / (self.variances + sigma[:, None] ** 2)
         return self._filter(x, gain)
+
+    def transport(self, x, now, then):
+        """x at noise `now` (B,) along the deterministic flow to noise `then` (B,), in closed form.
+
+        dx/dsigma = (x - E[x0 | x]) / sigma keeps U'(x - m) / sqrt(l + sigma^2).
+        """
+        ratio = (self.variances + then[:, None] ** 2) / (self.variances + now[:, None] ** 2)
+        return self._filter(x, ratio.sqrt())
 
     def sample_posterior(self, x, sigma, noise):
         """One exact posterior draw for each x, with standard normal `noise` of x's shape."""
@@ -67,15 +83,16 @@ class GaussianPrior:
         centred = (x - self.mean).flatten(1)
         return self.mean + ((centred @ self.basis) * gain @ self.basis.T).view_as(x)
 
-    def save(self, folder: str | Path, card: dict) -> None:
-        """Write weights and card."""
-        weights.write(folder, {"mean": self.mean, "basis": self.basis, "variances": self.variances}, card)
+    def save(self, folder: str | Path, card: dict, half: bool = False) -> None:
+        """Write weights and card; half: the basis as float16."""
+        basis = self.basis.half() if half else self.basis
+        weights.write(folder, {"mean": self.mean, "basis": basis, "variances": self.variances}, card)
 
     @classmethod
     def load(cls, folder: str | Path) -> "GaussianPrior":
         """Read what `save` wrote; a weight that does not match the card is refused."""
         tensors = weights.read(folder)
-        return cls(tensors["mean"], tensors["basis"], tensors["variances"])
+        return cls(tensors["mean"], tensors["basis"].float(), tensors["variances"])
 
 
 FULL_COVARIANCE = 4096  # values an image up to which a basis of its own is kept: 64 MB; above, the cosine transform

@@ -4,6 +4,11 @@ A folder holds `unet/` or `transformer/` (config.json, diffusion_pytorch_model.s
 for priors of this repository, `card.json`. With abar = 1 / (1 + sigma^2), a = sqrt(abar), b = sqrt(1 - abar), the
 network sees a x and its output f means (Salimans & Ho 2202.00512, eq. 4 and appendix D):
 epsilon: x0 = x - sigma f;  v_prediction: x0 = a (a x) - b f;  sample: x0 = f.
+
+Two things diffusers' layout does not know. `fold` in the card: the network sees an image of side H as one of side H /
+fold with fold^2 times the channels. A folder `gaussian/`: a v-prediction corrects the posterior mean a^2 x of pixels
+that are N(0, 1); here it corrects that Gaussian prior's posterior mean W, x0 = W(x) - b f, and the network learns
+only what a Gaussian does not know.
 """
 
 import json
@@ -14,6 +19,7 @@ import torch
 
 from vpaudit import fewstep, hardware, io
 from vpaudit.errors import VpauditError
+from vpaudit.priors import gaussian
 from vpaudit.priors.base import per_image
 from vpaudit.priors.schedule import SigmaTable
 
@@ -28,14 +34,19 @@ class NetworkPrior:
     """A trained network behind the `Denoiser` protocol.
 
     Args:
-        network: a diffusers model, `UNet2DModel` or class-conditional `DiTTransformer2DModel`.
+        network: a diffusers model, `UNet2DModel` (class-conditional if it embeds classes, the last of them "none"), or
+            class-conditional `DiTTransformer2DModel`.
         scheduler: a diffusers scheduler; only its `alphas_cumprod` and `prediction_type` are used.
         sigma_min, sigma_max: the range it was trained on; None takes the schedule's whole range.
         precision: "float32" or "bfloat16" (autocast).
         rows: the fixed batch shape of every network call.
+        fold: pixels a side that are folded into channels; base: Gaussian prior whose posterior mean is corrected
+            (v-prediction only), or None.
     """
 
-    def __init__(self, network, scheduler, sigma_min=None, sigma_max=None, precision="float32", rows=ROWS):
+    def __init__(
+        self, network, scheduler, sigma_min=None, sigma_max=None, precision="float32", rows=ROWS, fold=1, base=None
+    ):
         self.network = network.eval().requires_grad_(False)
         self.prediction_type = scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
@@ -48,9 +59,13 @@ class NetworkPrior:
         self.sigma_max = sigma_max or self.table.sigma_max
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
-        self.shape = (network.config.in_channels, height, width)
-        self.conditional = isinstance(network, diffusers.DiTTransformer2DModel)
-        self.num_classes = network.config.num_embeds_ada_norm if self.conditional else 0
+        self.fold, self.base = fold, base
+        self.gaussian = base  # of the same images; few-step solvers take from it what needs no call
+        self.shape = (network.config.in_channels // fold**2, height * fold, width * fold)
+        if isinstance(network, diffusers.DiTTransformer2DModel):
+            self.num_classes = network.config.num_embeds_ada_norm
+        else:
+            self.num_classes = max(0, (network.config.num_class_embeds or 0) - 1)
         self.precision, self.rows, self.calls = precision, rows, 0
         self.device = next(network.parameters()).device
         self.few_step: dict[int, fewstep.Plan] = {}
@@ -67,12 +82,17 @@ class NetworkPrior:
     def __call__(self, scaled: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """The bare network: scaled = sqrt(abar_t) x, t (B,), labels or None; extra output channels are dropped."""
         kwargs = {}
-        if self.conditional:
+        if self.num_classes:
             null = torch.full((len(scaled),), self.num_classes, device=scaled.device)
             kwargs["class_labels"] = null if labels is None else labels
         with torch.autocast(scaled.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output = self.network(scaled, t, return_dict=False, **kwargs)[0]
-        return output[:, : self.shape[0]].float()
+            folded = torch.nn.functional.pixel_unshuffle(scaled, self.fold)
+            output = self.network(folded, t, return_dict=False, **kwargs)[0]
+        return torch.nn.functional.pixel_shuffle(output.float(), self.fold)[:, : self.shape[0]]
+
+    def anchor(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """What a v-prediction corrects: the posterior mean under `base`, or under N(0, 1) for every pixel."""
+        return x / per_image(1 + sigma**2) if self.base is None else self.base.denoise(x, sigma)
 
     @torch.inference_mode()
     def denoise(self, x, sigma, labels=None):
@@ -97,7 +117,7 @@ class NetworkPrior:
         output = self(scaled, self.table.t_of_sigma(sigma), labels)
         self.calls += count
         if self.prediction_type == "v_prediction":
-            x0 = a * scaled - b * output
+            x0 = self.anchor(x, sigma) - b * output
         elif self.prediction_type == "epsilon":
             x0 = x - per_image(sigma) * output
         else:
@@ -148,6 +168,7 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32", ro
     low, high = card.get("sigma_range", (None, None))
     if precision == "auto":
         precision = "bfloat16" if device == "cpu" and hardware.cpu_has_bfloat16() else "float32"
-    prior = NetworkPrior(network.to(device), scheduler, low, high, precision, rows)
+    base = gaussian.load(folder / "gaussian").to(device) if (folder / "gaussian").exists() else None
+    prior = NetworkPrior(network.to(device), scheduler, low, high, precision, rows, card.get("fold", 1), base)
     prior.few_step = fewstep.load(folder)
     return prior

@@ -12,6 +12,7 @@ import torch
 from scipy.fft import dctn, idctn
 
 from vpaudit.priors import weights
+from vpaudit.priors.base import per_image
 
 BLOCK = 256  # images
 
@@ -61,9 +62,20 @@ class SpectralPrior:
         rotated = torch.from_numpy(np.ascontiguousarray(idctn(coefficients.numpy(), axes=(-2, -1), norm="ortho")))
         return torch.einsum("dc,bdhw->bchw", self.colours, rotated)
 
+    def to(self, device: str) -> "SpectralPrior":
+        """Itself: the cosine transform runs on the CPU alone."""
+        return self
+
     def denoise(self, x, sigma, labels=None):
         """See `base.Denoiser`; the Wiener filter."""
-        gain = self.variances / (self.variances + sigma.double().reshape(-1, 1, 1, 1) ** 2)
+        return self._filter(x, self.variances / (self.variances + per_image(sigma.double() ** 2)))
+
+    def transport(self, x, now, then):
+        """See `GaussianPrior.transport`."""
+        ratio = (self.variances + per_image(then.double() ** 2)) / (self.variances + per_image(now.double() ** 2))
+        return self._filter(x, ratio.sqrt())
+
+    def _filter(self, x, gain):
         return (self.mean + self.inverse(gain * self.transform(x - self.mean))).to(x.dtype)
 
 

@@ -1,9 +1,11 @@
 """Training of a class-conditional diffusion prior on small images, resumable to the bit of its own random draws.
 
-Loss: |v - v_theta|^2 with v = a z - b x0 (Salimans & Ho 2202.00512), sigma drawn where the attack needs it: a share
-log-normal around sigma = 1 (`log_normal_share`), the rest uniform in log sigma over `sigma_range`. Matrices inside the
-transformer blocks are optimised by Muon (torch.optim), everything else by AdamW; warm-up, then cosine to 2 %; EMA of
-the weights.
+Loss: |v - v_theta|^2 with v = a z - b x0 = (a^2 x - x0) / b (Salimans & Ho 2202.00512), sigma drawn where the attack
+needs it: a share log-normal around sigma = 1 (`log_normal_share`), the rest uniform in log sigma over `sigma_range`.
+With `residual`, v = (W(x) - x0) / b: the network starts as the Gaussian prior of the training images and learns what
+is left over it (see `network`); where hours are few, none go into a covariance that is known in closed form. Matrices
+inside transformer blocks are optimised by Muon (torch.optim), everything else by AdamW; warm-up, then cosine to 2 %;
+EMA of the weights.
 """
 
 import copy
@@ -23,11 +25,36 @@ from vpaudit import io
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
 from vpaudit.priors.base import per_image
+from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.rng import generator, seed_of
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, settings: Training):
+    """The network of `settings.architecture`; its last layer is 0, so that training starts from f = 0."""
+    return {"transformer": _transformer, "unet": _unet}[settings.architecture](shape, num_classes, settings).eval()
+
+
+def _unet(shape, num_classes, settings):
+    """A small U-Net on images folded by `patch_size`, attention at its lowest level."""
+    network = diffusers.UNet2DModel(
+        sample_size=shape[1] // settings.patch_size,
+        in_channels=shape[0] * settings.patch_size**2,
+        out_channels=shape[0] * settings.patch_size**2,
+        block_out_channels=[settings.width * 2**level for level in range(settings.levels)],
+        layers_per_block=settings.layers,
+        down_block_types=["DownBlock2D"] * settings.levels,
+        up_block_types=["UpBlock2D"] * settings.levels,
+        norm_num_groups=8,
+        attention_head_dim=32,
+        num_class_embeds=num_classes + 1,  # the last one is "not told"
+    )
+    torch.nn.init.zeros_(network.conv_out.weight)
+    torch.nn.init.zeros_(network.conv_out.bias)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _transformer(shape, num_classes, settings):
     """A DiT (Peebles & Xie 2212.09748) with adaLN-zero initialisation: every block starts as the identity."""
     network = diffusers.DiTTransformer2DModel(
         num_attention_heads=settings.heads,
@@ -48,7 +75,7 @@ def build_network(shape: tuple[int, int, int], num_classes: int, settings: Train
     for layer in (network.proj_out_1, network.proj_out_2):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-    return network.eval()  # its own label dropout, which would differ from block to block, stays off
+    return network  # in eval mode its own label dropout, which would differ from block to block, stays off
 
 
 def build_scheduler() -> diffusers.DDPMScheduler:
@@ -102,7 +129,9 @@ class Trainer:
         torch.manual_seed(seed_of(settings.seed, "init"))
         self.network = build_network(tuple(images.shape[1:]), num_classes, settings)
         self.initial = copy.deepcopy(self.network.state_dict())
-        self.prior = NetworkPrior(self.network, build_scheduler(), precision=settings.precision)
+        base = GaussianPrior.fit(images).halved() if settings.residual else None
+        fold = settings.patch_size if settings.architecture == "unet" else 1
+        self.prior = NetworkPrior(self.network, build_scheduler(), precision=settings.precision, fold=fold, base=base)
         self.network.requires_grad_(True)
         self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
         self.optimizers = make_optimizers(self.network, settings)
@@ -129,8 +158,9 @@ class Trainer:
             x0 = torch.where(per_image(torch.rand(len(x0), generator=rng) < 0.5), x0.flip(-1), x0)
         a = per_image((1 + sigma**2).rsqrt())
         b = a * per_image(sigma)
-        output = self.forward(a * x0 + b * z, self.prior.table.t_of_sigma(sigma), labels)
-        return torch.nn.functional.mse_loss(output, a * z - b * x0)
+        x = x0 + per_image(sigma) * z
+        output = self.forward(a * x, self.prior.table.t_of_sigma(sigma), labels)
+        return torch.nn.functional.mse_loss(output, (self.prior.anchor(x, sigma) - x0) / b)
 
     def train_step(self) -> float:
         loss = self.loss()

@@ -153,7 +153,10 @@ class Priors:
     def network(self):
         from vpaudit.priors import network
 
-        return network.load(self.layout.prior, self.device, self.config.prior.precision, self.config.prior.rows)
+        model = network.load(self.layout.prior, self.device, self.config.prior.precision, self.config.prior.rows)
+        if model.few_step:
+            model.gaussian = self.gaussian.to(model.device)
+        return model
 
     @cached_property
     def gaussian(self):
@@ -194,9 +197,9 @@ def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool 
 
 
 def few_step(config: Config, prior: str, device: str = "cpu") -> None:
-    """prior's folder, training images -> its few_step.json: fitted solvers of few calls."""
+    """prior's folder, Gaussian prior, training images -> its few_step.json: fitted solvers of few calls."""
     from vpaudit import data
-    from vpaudit.priors import network
+    from vpaudit.priors import gaussian, network
 
     settings, shipped = config.prior.few_step, data.load(config.data.name, "train")
     images = ranges.from_uint8(data.select(shipped, settings.images, config.seed).images)
@@ -215,8 +218,9 @@ def few_step(config: Config, prior: str, device: str = "cpu") -> None:
         print(text, flush=True)
         bar.update()
 
+    closed = gaussian.load(config.prior.gaussian)
     plans, errors = fewstep.fit(
-        model.denoise, images, sigmas, settings.calls, noise, settings.evaluations, report=progress
+        model.denoise, closed, images, sigmas, settings.calls, noise, settings.evaluations, report=progress
     )
     about = {"images": len(images), "data": f"{config.data.name}, train split"}
     fewstep.save(plans, prior, {**about, "rmse": {str(n): [round(e, 5) for e in row] for n, row in errors.items()}})

@@ -50,7 +50,7 @@ def collect(config: Config, layout: Layout) -> None:
 
 def experiment_table(config: Config, layout: Layout, name: str) -> None:
     """experiments/parts/<name>/mu=*.parquet -> experiments/<name>.parquet."""
-    paths = [layout.experiment(name, f"{mu:g}") for mu in config.experiments.mu]
+    paths = [layout.experiment(name, f"{mu:g}") for mu in config.experiment_mu(name)]
     write_table(layout.experiment(name), pd.concat([pd.read_parquet(path) for path in paths]))
 
 
