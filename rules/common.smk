@@ -74,7 +74,13 @@ def prior_files():
         PATHS.prior.parent == Path("resources/priors")
         and PATHS.prior.name in PUBLIC_PRIORS
     )
-    unet = public or (PATHS.prior / "unet/config.json").exists()
+    trained = PATHS.prior == PATHS.trained_prior
+    unet = (
+        trained
+        and STUDY.prior.training.architecture == "unet"
+        or public
+        or (PATHS.prior / "unet/config.json").exists()
+    )
     part = "unet" if unet else "transformer"
     weights, card = (
         PATHS.prior / part / "diffusion_pytorch_model.safetensors",

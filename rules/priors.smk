@@ -1,6 +1,10 @@
 # in:  training images      out: results/<study>/prior (diffusers folder with card and sample sheet)
 # The embedded study reads the shipped resources/priors/fashion_mnist_dit, so it never trains by accident;
 # `make prior` trains anew into results/embedded/prior, `make ship-prior` puts the result into resources/.
+NETWORK = STUDY.prior.training.architecture  # the folder of its weights
+RESIDUAL = (
+    ["card.json", "gaussian.safetensors"] if STUDY.prior.training.residual else []
+)
 
 
 rule train_prior:
@@ -16,8 +20,9 @@ rule train_prior:
         PATHS.trained_prior / "card.json",
         PATHS.trained_prior / "samples.png",
         PATHS.trained_prior / "scheduler/scheduler_config.json",
-        PATHS.trained_prior / "transformer/config.json",
-        PATHS.trained_prior / "transformer/diffusion_pytorch_model.safetensors",
+        PATHS.trained_prior / NETWORK / "config.json",
+        PATHS.trained_prior / NETWORK / "diffusion_pytorch_model.safetensors",
+        [PATHS.trained_prior / "gaussian" / name for name in RESIDUAL],
     log:
         PATHS.log("prior"),
     conda:

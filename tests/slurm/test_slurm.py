@@ -68,10 +68,10 @@ def cluster(tmp_path_factory):
         (base / folder).mkdir()
     gpu = base / "gpu0"
     os.mknod(gpu, 0o666 | 0o020000, os.makedev(1, 3))
-    conf = SLURM_CONF.format(host=host, base=base, cores=max(4, os.cpu_count() or 1))
+    conf = SLURM_CONF.format(host=host, base=base, cores=max(8, os.cpu_count() or 1))
     (base / "slurm.conf").write_text(
         conf + "SlurmdParameters=config_overrides\n"
-    )  # more cores and memory than are here
+    )  # as many cores and as much memory as the profile asks for
     (base / "gres.conf").write_text(f"NodeName={host} Name=gpu File={gpu}\n")
     SYSTEM.parent.mkdir(exist_ok=True)  # where srun looks inside a job, whose environment has no SLURM_CONF
     SYSTEM.symlink_to(base / "slurm.conf")

@@ -7,6 +7,7 @@ import torch
 from vpaudit.config import Training
 from vpaudit.errors import VpauditError
 from vpaudit.priors import card, network
+from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.train import Trainer, draw_sigmas, learning_rate
 from vpaudit.rng import generator
 
@@ -95,3 +96,37 @@ def test_exported_prior_has_a_true_card(tmp_path):
     assert written["steps_planned"] == 12
     assert len(written["held_out_mse_by_sigma"]) == len(card.HELD_OUT_SIGMAS)
     assert (tmp_path / "prior" / "samples.png").stat().st_size > 500
+
+
+RESIDUAL = TINY.model_copy(update={"architecture": "unet", "residual": True, "width": 32, "levels": 2})
+
+
+def test_a_residual_prior_starts_as_the_gaussian(tmp_path):
+    """Before the first step f = 0, so that E[x0 | x] is the Gaussian prior's of the training images, to the bit."""
+    run = trainer(tmp_path, RESIDUAL)
+    gaussian = GaussianPrior.fit(data()[0]).halved()
+    x, sigma = torch.randn((5, 1, 8, 8), generator=generator("x")), torch.tensor([0.05, 0.5, 1.0, 5.0, 50.0])
+    assert run.prior.shape == (1, 8, 8)
+    assert torch.equal(run.prior.denoise(x, sigma), gaussian.denoise(x, sigma))
+
+
+def test_a_residual_prior_learns_and_is_read_back(tmp_path):
+    """Two-valued images, of which a Gaussian knows mean and variance alone; classes tell which of the two."""
+    settings = RESIDUAL.model_copy(update={"images_seen": 32 * 300, "ema_decay": 0.95, "lr": 3e-3})
+    signs = torch.where(torch.arange(64) % 2 == 0, 1.0, -1.0)
+    x0 = signs.view(-1, 1, 1, 1) * torch.linspace(0.2, 0.8, 64).view(1, 1, 8, 8)
+    run = Trainer(x0, torch.arange(64) % 2, 2, settings, tmp_path / "work")
+    run.run()
+    card.export(run, tmp_path / "prior", x0[:16], {"data": "toy"})
+    prior = network.load(tmp_path / "prior", rows=16)
+    assert prior.shape == (1, 8, 8)
+    assert prior.num_classes == 2
+    assert torch.equal(prior.base.basis, run.prior.base.basis)
+    x = x0 + 1.5 * torch.randn(x0.shape, generator=generator("noise"))
+    sigma = torch.full((64,), 1.5)
+    linear = (prior.base.denoise(x, sigma) - x0).square().mean()
+    assert (prior.denoise(x, sigma) - x0).square().mean() < 0.6 * linear
+    told = (prior.denoise(x, sigma, torch.arange(64) % 2) - x0).square().mean()
+    assert told < 0.3 * linear
+    other = network.NetworkPrior(run.average(), card.build_scheduler(), rows=16, fold=2, base=run.prior.base)
+    assert torch.allclose(prior.denoise(x, sigma), other.denoise(x, sigma), atol=5e-3)  # weights are kept as float16

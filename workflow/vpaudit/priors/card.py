@@ -73,12 +73,17 @@ def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, ab
         "wall_seconds": round(trainer.seconds),
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "held_out_images": len(held_out),
-        "held_out_mse_by_sigma": {f"{s:g}": round(v, 5) for s, v in held_out_mse(prior, held_out).items()},
+        "held_out_mse_by_sigma": _rounded(mse_by_sigma(prior, held_out)),
+        "training_mse_by_sigma": _rounded(mse_by_sigma(prior, trainer.images[: len(held_out)])),
         "sha256": digest,
     }
 
 
-def held_out_mse(prior: NetworkPrior, images: torch.Tensor, seed: int = 0) -> dict[float, float]:
+def _rounded(errors: dict[float, float]) -> dict[str, float]:
+    return {f"{sigma:g}": round(value, 5) for sigma, value in errors.items()}
+
+
+def mse_by_sigma(prior: NetworkPrior, images: torch.Tensor, seed: int = 0) -> dict[float, float]:
     """Mean squared error per pixel of E[x0 | x] at each of `HELD_OUT_SIGMAS`, unconditional; keyed noise."""
     result = {}
     for sigma in HELD_OUT_SIGMAS:
