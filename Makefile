@@ -46,15 +46,18 @@ test-real: $(STAMP)
 figures: $(STAMP)
 	@$(RUN) snakemake --quiet rules $(if $(STYLE),--config figures='{"style": "$(STYLE)"}') -- figures
 
-# Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it.
+# Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it. The colour prior:
+# snakemake --configfile config/cifar10.yaml -- train_prior, then make ship-prior STUDY=cifar10 SHIP=cifar10_unet
+STUDY := embedded
+SHIP := fashion_mnist_dit
 prior: $(STAMP)
 	@$(RUN) snakemake -- train_prior fit_gaussian
 ship-prior:
-	@test -f results/embedded/prior/card.json || { echo "error: results/embedded/prior has no prior; run make prior" >&2; exit 2; }
-	rm -rf resources/priors/fashion_mnist_dit
-	cp -r results/embedded/prior resources/priors/fashion_mnist_dit
-	@if [ -f results/embedded/gaussian/card.json ]; then set -x; rm -rf resources/priors/fashion_mnist_gaussian; \
-	  cp -r results/embedded/gaussian resources/priors/fashion_mnist_gaussian; fi
+	@test -f results/$(STUDY)/prior/card.json || { echo "error: results/$(STUDY)/prior has no prior; train it first (make prior)" >&2; exit 2; }
+	rm -rf resources/priors/$(SHIP)
+	cp -r results/$(STUDY)/prior resources/priors/$(SHIP)
+	@if [ $(STUDY) = embedded ] && [ -f results/embedded/gaussian/card.json ]; then set -x; \
+	  rm -rf resources/priors/fashion_mnist_gaussian; cp -r results/embedded/gaussian resources/priors/fashion_mnist_gaussian; fi
 
 # A fresh clone with outputs from `dvc pull`: believe them only if DVC finds every byte as recorded.
 restore: $(STAMP)
