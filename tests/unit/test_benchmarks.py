@@ -2,11 +2,14 @@
 
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from vpaudit import samplers
 from vpaudit.config import Training
+from vpaudit.figures.engine import contest
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_network, build_scheduler
 from vpaudit.rng import generator
@@ -68,3 +71,22 @@ def test_the_unit_range_wrapper_is_the_same_denoiser(peers, prior):
     assert torch.allclose(2 * wrapped((x + 1) / 2, s / 2) - 1, want, atol=1e-4)
     with_grad = peers.UnitRange(peers.Counted(prior), grad=True)
     assert torch.allclose(2 * with_grad((x + 1) / 2, torch.tensor(s / 2)) - 1, want, atol=1e-4)
+
+
+def test_who_is_ahead_is_read_off_the_table():
+    """By hand: at 6 calls the peer is ahead in SSIM and behind in MSE; it reaches our best SSIM in half the time."""
+    rows = [
+        # method, ours, mu, asked, calls, mse, ssim, seconds
+        ("few", True, 5, 3, 3, 0.20, 0.50, 1.0),
+        ("few", True, 5, 6, 6, 0.10, 0.60, 2.0),
+        ("slow", False, 5, 6, 6, 0.12, 0.66, 1.0),
+        ("slow", False, 5, 20, 20, 0.11, 0.65, 4.0),
+    ]
+    table = pd.DataFrame(rows, columns=["method", "ours", "mu", "asked", "calls", "mse", "ssim", "seconds"])
+    found = contest(table, ["mse", "ssim"]).set_index(["quantity", "metric", "calls"])["value"]
+    assert found["best peer / ours", "mse", 6] == pytest.approx(1.2)
+    assert found["best peer / ours", "mse", 20] == pytest.approx(1.1)
+    assert found["best peer / ours", "ssim", 6] == pytest.approx(1.1)
+    times = contest(table, ["mse", "ssim"]).query("quantity == 'time / ours'").set_index("metric")["value"]
+    assert np.isnan(times["mse"])
+    assert times["ssim"] == pytest.approx(0.5)

@@ -62,7 +62,13 @@ SECTIONS = (
     (
         "Against other libraries",
         "The same prior, images and noise; quality by network calls.",
-        "peers", "metric == 'mse'", ["method", "calls"], "mu",
+        "peers", "metric == 'mse' and quantity != quantity", ["method", "calls"], "mu",
+    ),
+    (
+        "Who is ahead",
+        "The best peer's quality over the best of ours at as many calls (MSE, LPIPS: above 1 ours is better; SSIM: "
+        "below 1), and the time of the fastest peer that reaches our best quality over ours (– none does).",
+        "peers", "quantity == quantity", ["quantity", "metric", "calls"], "mu",
     ),
     (
         "What it costs",
@@ -178,7 +184,7 @@ def _markdown(table: pd.DataFrame, rows: list[str], column: str) -> str:
     lines.append("|" + "---|" * (len(rows) + len(names)))
     for key, part in table.groupby(rows, sort=False, dropna=False):
         cells = {cell[column]: _cell(cell) for _, cell in part.iterrows()}
-        labels = [f"{k:g}" if isinstance(k, float) else str(k) for k in key]
+        labels = ["–" if pd.isna(k) else f"{k:g}" if isinstance(k, float) else str(k) for k in key]
         lines.append("| " + " | ".join([*labels, *(cells.get(name, "–") for name in names)]) + " |")
     counts = table.get("n", pd.Series(dtype=float)).dropna()
     return "\n".join(lines) + (f"\n\nn = {counts.min():g} to {counts.max():g}.\n" if len(counts) else "\n")

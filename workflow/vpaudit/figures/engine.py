@@ -296,7 +296,31 @@ def peers(results, style: dict):
                 axes.set_xlabel("network calls")
         panels[row, 0].set_ylabel(METRICS[metric].label)
     legend(figure, panels, 5)
-    return figure, pd.concat(tables, ignore_index=True)
+    return figure, pd.concat([*tables, contest(table, measures)], ignore_index=True)
+
+
+def contest(table: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Who is ahead, by metric and mu, on the images' means.
+
+    Rows "best peer / ours" at each number of calls asked of both (ours may spend fewer), and "time / ours" of the
+    fastest peer that is at least as good as our best; NaN where none is. `method` names that peer.
+    """
+    rows = []
+    for metric in measures:
+        sign = -1 if METRICS[metric].higher_is_better else 1
+        for mu, here in table.groupby("mu"):
+            ours, theirs = here[here["ours"]], here[~here["ours"]]
+            for calls in sorted(set(theirs["asked"])):
+                mine = (sign * ours.loc[ours["calls"] <= calls, metric]).min() * sign
+                best = theirs.loc[(sign * theirs.loc[theirs["asked"] == calls, metric]).idxmin()]
+                rows.append(("best peer / ours", metric, mu, calls, best["method"], best[metric] / mine))
+            top = ours.loc[(sign * ours[metric]).idxmin()]
+            as_good = theirs[sign * theirs[metric] <= sign * top[metric]].sort_values("seconds")
+            name, ratio = "none", np.nan
+            if len(as_good):
+                name, ratio = as_good["method"].iloc[0], as_good["seconds"].iloc[0] / top["seconds"]
+            rows.append(("time / ours", metric, mu, np.nan, name, ratio))
+    return pd.DataFrame(rows, columns=["quantity", "metric", "mu", "calls", "method", "value"])
 
 
 def cost(results, style: dict):
