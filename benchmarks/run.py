@@ -31,7 +31,7 @@ from vpaudit.rng import KeyedNoise
 from vpaudit.stages.images import Priors, read_targets
 from vpaudit.stages.tables import write_table
 
-MUS = (2, 5, 20, 100)
+MUS = (5, 20, 100)
 NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one for all
 CALLS = (6, 10, 20, 50)
 ONE_SIZE = {"posterior mean": (1,), "fitted few-step": (3, 4, 5, 6)}
