@@ -33,7 +33,7 @@ from vpaudit.stages.tables import write_table
 
 MUS = (5, 20, 100)
 NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one for all
-CALLS = (6, 10, 20, 50)
+CALLS = (6, 10, 20)
 ONE_SIZE = {"posterior mean": (1,), "fitted few-step": (3, 4, 5, 6)}
 REPEATS = 2
 

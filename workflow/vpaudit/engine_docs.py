@@ -26,7 +26,7 @@ SECTIONS = (
     (
         "The same for general solvers at 6 and at 10 or more calls",
         "Fewer deterministic steps give lower MSE than the converged output, at the price of detail (LPIPS).",
-        "calls", "solver != 'few_step' and calls in (5, 6, 10, 24)", ["metric", "solver", "calls"], "mu",
+        "calls", "solver != 'few_step' and calls in (5, 6, 10, 32)", ["metric", "solver", "calls"], "mu",
     ),
     (
         "Are draws a posterior?",
