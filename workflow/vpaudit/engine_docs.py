@@ -21,7 +21,7 @@ SECTIONS = (
         "Few network calls",
         "Solvers of 3 to 6 calls fitted to the prior on its training images (`fewstep.py`), on test images: quality "
         "over the converged deterministic output's (1 is the same), and distance to it as a share of the pixel range. "
-        "Whoever wants the converged output takes 6 calls; whoever wants the least error takes one, the posterior mean.",
+        "For the converged output take 6 calls; for the least error take one, the posterior mean.",
         "calls", "solver == 'few_step'", ["metric", "calls"], "mu",
     ),
     (
