@@ -351,7 +351,7 @@ def test_summary_says_what_was_found(study):
     ids = {claim["id"] for claim in summary["claims"]}
     assert {"beats_uninformed", "below_rero_mse", "agreement_predicts_mse", "beats_wiener"} <= ids
     for claim in summary["claims"]:
-        assert claim["n"] == 24
+        assert claim["n"] == (2 if claim["id"].startswith("denoising_") else 24)  # seeds there, images elsewhere
         assert claim["verdict"]
         if claim["value"] is not None:
             assert claim["low"] <= claim["value"] + 1e-9
