@@ -17,7 +17,7 @@ STUDIES = {
     "CIFAR-10, with a prior of our own": (
         Path("results/cifar10/summary.json"),
         Path("resources/priors/cifar10_unet/card.json"),
-        "Not the paper's prior: a small U-Net that this repository trained on two cores in the time its card states, "
+        "Not the paper's prior: a small U-Net that this repository trained on one core in the time its card states, "
         "on 46,000 CIFAR-10 training images that had been JPEG-compressed (about 30.5 dB to the originals); attacked "
         "are 128 lossless images that are not among them. `snakemake --configfile config/cifar10.yaml`.",
     ),
