@@ -84,7 +84,7 @@ def overhead_table(config, layout: Layout) -> pd.DataFrame:
             for kind, options in {"ddim": {}, "multistep": {"order": 2, "eta": 1.0}}.items():
                 settings = Attack(name=kind, kind=kind, steps=calls, **options)
                 pairs = []
-                for _ in range(5):
+                for _ in range(3):
                     begun = time.perf_counter()
                     attack.reconstruct(seen, prior, settings, 0)
                     between = time.perf_counter()
