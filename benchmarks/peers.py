@@ -33,7 +33,7 @@ class Counted:
             return self.prior.denoise(x, sigma)
         a = per_image((1 + sigma**2).rsqrt())
         output = self.prior(a * x, self.prior.table.t_of_sigma(sigma), None)
-        return a * a * x - a * per_image(sigma) * output  # v-prediction, as in NetworkPrior
+        return self.prior.anchor(x, sigma) - a * per_image(sigma) * output  # v-prediction, as in NetworkPrior
 
 
 class UnitRange(deepinv.models.Denoiser):
@@ -118,6 +118,7 @@ PEERS = {
 }
 OURS = {
     "posterior mean": {"kind": "posterior_mean"},
+    "DDIM": {"kind": "ddim", "spacing": "t"},
     "multistep 2": {"kind": "multistep", "order": 2},
     "second-order SDE": {"kind": "multistep", "order": 2, "eta": 1.0},
     "fitted few-step": {"kind": "few_step"},

@@ -10,6 +10,7 @@ second of one call, by precision and with torch.compile, in alternating order, a
 """
 
 import argparse
+import itertools
 import multiprocessing
 import resource
 import time
@@ -36,39 +37,34 @@ NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one fo
 CALLS = (6, 10, 20)
 ONE_SIZE = {"posterior mean": (1,), "fitted few-step": (3, 4, 5, 6)}
 REPEATS = 2
+UNET = Path(__file__).parents[1] / "resources/priors/cifar10_unet"  # has convolutions, the study's prior has none
 
 
 def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
-    """method, mu, calls, seconds, metric values as means, n."""
+    """method, ours, mu, asked, calls (really made), seconds (of all images), image, metric, value."""
     from vpaudit.evaluate import Meter
 
     prior = Priors(config, layout, "cpu").network
     x, _, ids = (v[:images] for v in read_targets(layout))
     meter = Meter(config, x, ids)
     jobs = [(m, c) for m in [*peers.OURS, *peers.PEERS] for c in ONE_SIZE.get(m, CALLS)]
-    rows = []
+    tables = []
     for mu in MUS:
         s = NORM / mu
         keys = [(config.seed, "benchmark", i, f"mu={mu}") for i in ids.tolist()]
         y = x + s * KeyedNoise(keys, x.shape[1:])()
-        times: dict = {}
+        times, found = {job: [] for job in jobs}, {}
         for repeat in range(REPEATS):
-            for name, calls in tqdm(jobs if repeat % 2 == 0 else jobs[::-1], desc=f"mu={mu}", disable=None, ncols=79):
+            for job in tqdm(jobs if repeat % 2 == 0 else jobs[::-1], desc=f"mu={mu}", disable=None, ncols=79):
                 begun = time.perf_counter()
-                output, counted = peers.run(name, prior, y, s, calls)
-                times.setdefault((name, calls), []).append(time.perf_counter() - begun)
+                output, counted = peers.run(job[0], prior, y, s, job[1])
+                times[job].append(time.perf_counter() - begun)
                 if repeat == 0:
-                    values = meter.against_targets(output, meter.features(output))
-                    means = {metric: float(v.mean()) for metric, v in values.items() if metric != "psnr"}
-                    errors = {f"{metric}_se": float(v.std() / len(v) ** 0.5) for metric, v in values.items()}
-                    rows.append(
-                        {"method": name, "ours": name in peers.OURS, "mu": mu, "asked": calls, "calls": counted}
-                    )
-                    rows[-1] |= {**means, **{k: v for k, v in errors.items() if not k.startswith("psnr")}, "n": len(x)}
-        for row in rows:
-            if row["mu"] == mu:
-                row["seconds"] = min(times[row["method"], row["asked"]])
-    return pd.DataFrame(rows)
+                    found[job] = counted, meter.against_targets(output, meter.features(output))
+        for (name, asked), (counted, values) in found.items():
+            about = {"method": name, "ours": name in peers.OURS, "mu": mu, "asked": asked, "calls": counted}
+            tables.append(meter.rows(values, **about, seconds=min(times[name, asked])))
+    return pd.concat(tables, ignore_index=True)
 
 
 def overhead_table(config, layout: Layout) -> pd.DataFrame:
@@ -100,30 +96,37 @@ def overhead_table(config, layout: Layout) -> pd.DataFrame:
 
 
 def network_table(config, layout: Layout) -> pd.DataFrame:
-    """precision, compiled, set_up_seconds, calls_per_second (of one image, median), ratio to float32 as it is, n."""
+    """prior, precision, how, set_up_seconds, calls_per_second (of one image, median), ratio to float32 as it is, n."""
+    tables = [_speeds(layout.prior, ("as it is", "compiled")), _speeds(UNET, ("as it is", "channels last", "compiled"))]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _speeds(folder: Path, ways: tuple[str, ...]) -> pd.DataFrame:
+    """The ways in alternating order."""
     variants = {}
-    for precision in ("float32", "bfloat16"):
-        for compiled in (False, True):
-            prior = network.load(layout.prior, precision=precision)
-            if compiled:
-                prior.compile()
-            begun = time.perf_counter()
-            bare_forward(prior, prior.rows, 2)
-            variants[precision, compiled] = (prior, time.perf_counter() - begun)
+    for precision, how in itertools.product(("float32", "bfloat16"), ways):
+        prior = network.load(folder, precision=precision)
+        if how == "channels last":
+            prior.network.to(memory_format=torch.channels_last)
+        if how == "compiled":
+            prior.compile()
+        begun = time.perf_counter()
+        bare_forward(prior, prior.rows, 2)
+        variants[precision, how] = (prior, time.perf_counter() - begun)
     times = {key: [] for key in variants}
     for repeat in range(15):
         for key in list(variants) if repeat % 2 else list(variants)[::-1]:
             begun = time.perf_counter()
             bare_forward(variants[key][0], variants[key][0].rows, 2)
             times[key].append((time.perf_counter() - begun) / 2 / variants[key][0].rows)
-    base = np.array(times["float32", False])
+    base = np.array(times["float32", "as it is"])
     rows = []
-    for (precision, compiled), seconds in times.items():
+    for (precision, how), seconds in times.items():
         gains = base / np.array(seconds)
         low, high = np.quantile(gains, (0.025, 0.975))
-        row = {"precision": precision, "compiled": compiled, "set_up_seconds": variants[precision, compiled][1]}
-        row |= {"calls_per_second": 1 / np.median(seconds), "ratio": float(np.median(gains)), "low": low, "high": high}
-        rows.append({**row, "n": len(seconds)})
+        row = {"prior": folder.name, "precision": precision, "how": how}
+        row |= {"set_up_seconds": variants[precision, how][1], "calls_per_second": 1 / np.median(seconds)}
+        rows.append({**row, "ratio": float(np.median(gains)), "low": low, "high": high, "n": len(seconds)})
     return pd.DataFrame(rows)
 
 

@@ -75,18 +75,24 @@ def test_the_unit_range_wrapper_is_the_same_denoiser(peers, prior):
 
 def test_who_is_ahead_is_read_off_the_table():
     """By hand: at 6 calls the peer is ahead in SSIM and behind in MSE; it reaches our best SSIM in half the time."""
-    rows = [
+    runs = [
         # method, ours, mu, asked, calls, mse, ssim, seconds
         ("few", True, 5, 3, 3, 0.20, 0.50, 1.0),
         ("few", True, 5, 6, 6, 0.10, 0.60, 2.0),
-        ("slow", False, 5, 6, 6, 0.12, 0.66, 1.0),
+        ("few", True, 5, 8, 8, 0.01, 0.60, 2.0),  # more calls than the peer made
+        ("slow", False, 5, 6, 7, 0.12, 0.66, 1.0),
         ("slow", False, 5, 20, 20, 0.11, 0.65, 4.0),
     ]
-    table = pd.DataFrame(rows, columns=["method", "ours", "mu", "asked", "calls", "mse", "ssim", "seconds"])
-    found = contest(table, ["mse", "ssim"]).set_index(["quantity", "metric", "calls"])["value"]
-    assert found["best peer / ours", "mse", 6] == pytest.approx(1.2)
-    assert found["best peer / ours", "mse", 20] == pytest.approx(1.1)
-    assert found["best peer / ours", "ssim", 6] == pytest.approx(1.1)
-    times = contest(table, ["mse", "ssim"]).query("quantity == 'time / ours'").set_index("metric")["value"]
+    rows = []
+    for *about, mse, ssim, seconds in runs:
+        for image, share in enumerate((0.9, 1.0, 1.1)):  # alike in all runs: the paired ratio has no spread
+            for metric, value in (("mse", mse), ("ssim", ssim)):
+                rows.append((*about, seconds, image, metric, value * share))
+    columns = ["method", "ours", "mu", "asked", "calls", "seconds", "image", "metric", "value"]
+    found = contest(pd.DataFrame(rows, columns=columns))
+    ratios = found[found["quantity"] == "best peer / ours"].set_index(["metric", "calls"])
+    for place, want in {("mse", 6): 1.2, ("mse", 20): 11, ("ssim", 6): 1.1, ("ssim", 20): 0.65 / 0.6}.items():
+        assert ratios.loc[place, ["value", "low", "high"]].tolist() == pytest.approx([want] * 3)
+    times = found[found["quantity"] == "time / ours"].set_index("metric")["value"]
     assert np.isnan(times["mse"])
     assert times["ssim"] == pytest.approx(0.5)

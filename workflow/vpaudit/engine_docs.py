@@ -68,7 +68,8 @@ SECTIONS = (
     (
         "Who is ahead",
         "The best peer's quality over the best of ours at as many calls (MSE, LPIPS: above 1 ours is better; SSIM: "
-        "below 1), and the time of the fastest peer that reaches our best quality over ours (– none does).",
+        "below 1), and the time of the fastest peer that reaches our best quality over ours (– none does). The "
+        "best of each side is taken after the fact.",
         "peers", "quantity == quantity", ["quantity", "metric", "calls"], "mu",
     ),
     (
@@ -79,7 +80,7 @@ SECTIONS = (
     (
         "Kinds of arithmetic",
         "Network calls a second over those in float32; compiling takes up to a minute, once.",
-        "cost", "compiled == compiled", ["precision", "compiled"], "quantity",
+        "cost", "how == how", ["prior", "precision", "how"], "quantity",
     ),
     (
         "Bits about one image",

@@ -271,24 +271,19 @@ def precision(results, style: dict):
 
 
 def peers(results, style: dict):
-    """A row a metric, a column a mu: quality against time an image, a line a method; ours solid, peers dashed."""
-    table = read(results, "peers", "benchmarks").assign(per_image=lambda t: 1000 * t["seconds"] / t["n"])
-    measures = [m for m in ("mse", "ssim", "lpips_vgg_64") if m in table]
-    mus = sorted(table["mu"].unique())
-    shape = (len(measures), len(mus))
-    figure, panels = plt.subplots(*shape, figsize=styles.size(style, 0.95), sharex=True, squeeze=False)
-    methods = list(dict.fromkeys(table["method"]))
-    tables = []
+    """A row a metric, a column a mu: quality against network calls, a line a method; ours solid, peers dashed."""
+    table = read(results, "peers", "benchmarks")
+    table = table[table["metric"].isin(["mse", "ssim", "lpips_vgg_64"])]
+    measures, mus = list(table["metric"].unique()), sorted(table["mu"].unique())
+    figure, panels = plt.subplots(
+        len(measures), len(mus), figsize=styles.size(style, 0.95), sharex=True, squeeze=False
+    )  # fmt: skip
+    values = intervals(table, ["metric", "mu", "method", "ours", "calls", "seconds"])
     for row, metric in enumerate(measures):
         for axes, mu in zip(panels[row], mus):
-            for number_, method in enumerate(methods):
-                here = table[(table["method"] == method) & (table["mu"] == mu)].sort_values("calls")
-                error = 1.96 * here[f"{metric}_se"]
-                values = here.assign(value=here[metric], low=here[metric] - error, high=here[metric] + error)
-                line(axes, values, "calls", method, number_, "-" if here["ours"].all() else "--")
-                tables.append(
-                    values[["method", "mu", "calls", "per_image", "value", "low", "high", "n"]].assign(metric=metric)
-                )
+            here = values[(values["metric"] == metric) & (values["mu"] == mu)]
+            for number_, (method, part) in enumerate(here.groupby("method", sort=False)):
+                line(axes, part, "calls", method, number_, "-" if part["ours"].all() else "--")
             axes.set_xscale("log")
             if row == 0:
                 axes.set_title(f"µ = {mu:g}")
@@ -296,31 +291,40 @@ def peers(results, style: dict):
                 axes.set_xlabel("network calls")
         panels[row, 0].set_ylabel(METRICS[metric].label)
     legend(figure, panels, 5)
-    return figure, pd.concat([*tables, contest(table, measures)], ignore_index=True)
+    return figure, pd.concat([values, contest(table)], ignore_index=True)
 
 
-def contest(table: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
-    """Who is ahead, by metric and mu, on the images' means.
+def contest(table: pd.DataFrame) -> pd.DataFrame:
+    """Who is ahead, by metric and mu: ratios of means over the same images, with interval.
 
-    Rows "best peer / ours" at each number of calls asked of both (ours may spend fewer), and "time / ours" of the
-    fastest peer that is at least as good as our best; NaN where none is. `method` names that peer.
+    "best peer / ours": the best peer of those asked for a number of calls, over the best of ours that makes no more
+    calls than it made. "time / ours": of the fastest peer whose mean is at least as good as our best; NaN where none
+    is. `method` names the peer. Both sides are chosen by their means, after the fact.
     """
     rows = []
-    for metric in measures:
+    for (metric, mu), here in table.groupby(["metric", "mu"], sort=False):
         sign = -1 if METRICS[metric].higher_is_better else 1
-        for mu, here in table.groupby("mu"):
-            ours, theirs = here[here["ours"]], here[~here["ours"]]
-            for calls in sorted(set(theirs["asked"])):
-                mine = (sign * ours.loc[ours["calls"] <= calls, metric]).min() * sign
-                best = theirs.loc[(sign * theirs.loc[theirs["asked"] == calls, metric]).idxmin()]
-                rows.append(("best peer / ours", metric, mu, calls, best["method"], best[metric] / mine))
-            top = ours.loc[(sign * ours[metric]).idxmin()]
-            as_good = theirs[sign * theirs[metric] <= sign * top[metric]].sort_values("seconds")
-            name, ratio = "none", np.nan
-            if len(as_good):
-                name, ratio = as_good["method"].iloc[0], as_good["seconds"].iloc[0] / top["seconds"]
-            rows.append(("time / ours", metric, mu, np.nan, name, ratio))
-    return pd.DataFrame(rows, columns=["quantity", "metric", "mu", "calls", "method", "value"])
+        runs = here.groupby(["method", "ours", "asked", "calls", "seconds"], sort=False)["value"].mean().reset_index()
+        runs["loss"] = sign * runs["value"]
+        ours, theirs = runs[runs["ours"]], runs[~runs["ours"]]
+        for asked, those in theirs.groupby("asked"):
+            best = those.loc[those["loss"].idxmin()]
+            mine = ours[ours["calls"] <= best["calls"]]
+            pair = [_run(here, run) for run in (best, mine.loc[mine["loss"].idxmin()])]
+            ratio = intervals(pair[0], ["mu"], pair[1]).iloc[0].to_dict()
+            about = {"quantity": "best peer / ours", "metric": metric, "calls": asked, "method": best["method"]}
+            rows.append({**about, **ratio})
+        top = ours.loc[ours["loss"].idxmin()]
+        as_good = theirs[theirs["loss"] <= top["loss"]].sort_values("seconds")
+        name, ratio = ("none", np.nan) if as_good.empty else as_good[["method", "seconds"]].iloc[0]
+        about = {"quantity": "time / ours", "metric": metric, "method": name, "n": here["image"].nunique()}
+        rows.append({**about, "mu": mu, "value": ratio / top["seconds"]})
+    return pd.DataFrame(rows)
+
+
+def _run(table: pd.DataFrame, run: pd.Series) -> pd.DataFrame:
+    """The rows of one method at one number of calls."""
+    return table[(table["method"] == run["method"]) & (table["asked"] == run["asked"])]
 
 
 def cost(results, style: dict):
@@ -340,7 +344,7 @@ def cost(results, style: dict):
     left.set_ylabel("attack / bare network calls, wall time")
     log_axis(left, overhead["images"], "images")
     left.legend(frameon=False)
-    names = [f"{p}{', compiled' if c else ''}" for p, c in zip(network["precision"], network["compiled"])]
+    names = network["prior"] + "\n" + network["precision"] + ", " + network["how"]
     errors = [network["ratio"] - network["low"], network["high"] - network["ratio"]]
     right.barh(names, network["ratio"], xerr=errors, color=PALETTE[0], capsize=2)
     right.set_xlabel("network calls a second / float32's")
