@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from vpaudit import stats
 from vpaudit.figures import style as styles
@@ -284,11 +285,14 @@ def peers(results, style: dict):
             here = values[(values["metric"] == metric) & (values["mu"] == mu)]
             for number_, (method, part) in enumerate(here.groupby("method", sort=False)):
                 line(axes, part, "calls", method, number_, "-" if part["ours"].all() else "--")
-            axes.set_xscale("log")
+            log_axis(axes, table["asked"], "network calls" if row == len(measures) - 1 else "", shown=(1, 3, 6, 10, 20))
+            if not METRICS[metric].higher_is_better:  # the worst are ten times the best
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             if row == 0:
                 axes.set_title(f"µ = {mu:g}")
-            if row == len(measures) - 1:
-                axes.set_xlabel("network calls")
         panels[row, 0].set_ylabel(METRICS[metric].label)
     legend(figure, panels, 5)
     return figure, pd.concat([values, contest(table)], ignore_index=True)
