@@ -188,8 +188,9 @@ def _markdown(table: pd.DataFrame, rows: list[str], column: str) -> str:
         cells = {cell[column]: _cell(cell) for _, cell in part.iterrows()}
         labels = ["–" if pd.isna(k) else f"{k:g}" if isinstance(k, float) else str(k) for k in key]
         lines.append("| " + " | ".join([*labels, *(cells.get(name, "–") for name in names)]) + " |")
-    counts = table.get("n", pd.Series(dtype=float)).dropna()
-    return "\n".join(lines) + (f"\n\nn = {counts.min():g} to {counts.max():g}.\n" if len(counts) else "\n")
+    counts = [f"{n:g}" for n in sorted(table.get("n", pd.Series(dtype=float)).dropna().unique())]
+    said = f"\n\nn = {' to '.join(dict.fromkeys((counts[0], counts[-1])))}.\n" if counts else "\n"
+    return "\n".join(lines) + said
 
 
 def _cell(row: pd.Series) -> str:
