@@ -64,7 +64,7 @@ def study(request, root, tmp_path_factory):
     files = overlay(copy, name)
     narrower = 1 if FULL_WIDTH or name == "cifar10" else 16
     architectures.save(name, copy / "random", narrower)
-    done = snakemake(copy, "--configfile", *files, configfile="")
+    done = snakemake(copy, "--configfile", *files, configfile="", timeout=5400 if FULL_WIDTH else 1200)
     assert done.returncode == 0, done.stderr[-5000:]
     return name, copy, files
 

@@ -43,11 +43,13 @@ def make_copy(root: Path, destination: Path) -> Path:
     return destination
 
 
-def snakemake(copy: Path, *arguments: str, configfile: str = "config/smoke.yaml") -> subprocess.CompletedProcess:
+def snakemake(
+    copy: Path, *arguments: str, configfile: str = "config/smoke.yaml", timeout: int = 1200
+) -> subprocess.CompletedProcess:
     command = ["snakemake", "--cores", "2", *arguments]
     if configfile:
         command[1:1] = ["--configfile", configfile]
-    return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=1200)
+    return subprocess.run(command, cwd=copy, env=environment(copy), text=True, capture_output=True, timeout=timeout)
 
 
 def planned(copy: Path, *arguments: str, configfile: str = "config/smoke.yaml") -> dict[str, int]:
