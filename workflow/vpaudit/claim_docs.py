@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vpaudit import io, open_questions
+from vpaudit import io, open_questions, stats
 from vpaudit.errors import VpauditError
+from vpaudit.experiments.dpsgd import TRIES
 
 # Fuller experiments on what the paper leaves open, where they are on record.
 RECORDS = {
@@ -135,4 +136,34 @@ def _left_open() -> list[str]:
     return [
         f"## What the paper leaves open, in full\n\nFrom {sources}; by µ and ε: `docs/engine.md`.\n",
         _table(claims) + "\n",
+        *([_denoising(tables["dpsgd"])] if "dpsgd" in tables else []),
     ]
+
+
+def _denoising(table: pd.DataFrame) -> str:
+    """Where denoised gradients help and where they hurt, and what they cost, in a paragraph."""
+    keys = ["model", "method", "public", "epsilon"]
+    gains, cells = open_questions.gains_over_plain(table), {"above": [], "below": [], "open": []}
+    for (model, method, public, epsilon), rows in gains.groupby(keys, sort=False):
+        mean, low, high, _ = stats.t_interval(rows["gain"].to_numpy())
+        public = "" if public == "none" else f", public data {public}"
+        text = f"{method}{public}, {model}, ε = {epsilon:g}: {100 * mean:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        cells["above" if low > 0 else "below" if high < 0 else "open"].append(text)
+    plain = table[table["method"] == "plain"].groupby(["model", "epsilon"])["seconds"].median().rename("usual")
+    costs = gains.join(plain, on=["model", "epsilon"])
+    costs = (costs["seconds"] / costs["usual"]).groupby(costs["method"], sort=False).median()
+    at_edge = []
+    for method, rows in table.drop_duplicates(keys).groupby("method", sort=False):
+        rates = sorted({options["lr"] for options in TRIES[method]})
+        at_edge.append(f"{method} {rows['lr'].isin([rates[0], rates[-1]]).sum()} of {len(rows)}")
+    count = sum(map(len, cells.values()))
+    return (
+        f"**Does it help to denoise gradients?** Of {count} cells (filter, model, ε; {table['seed'].nunique()} seeds, "
+        f"no correction for their number: some {0.025 * count:.0f} would stand out on either side by chance) "
+        f"{len(cells['above'])} gain, {len(cells['below'])} lose and {len(cells['open'])} stay open. Gains, in points: "
+        f"{'; '.join(cells['above']) or 'none'}. Tuning: {len(TRIES['plain'])} runs a filter, model and ε, for plain "
+        f"DP-SGD as for the others; the best learning rate lay at an end of its grid for {', '.join(at_edge)}, where a "
+        "wider grid might do better. Time of a run over plain DP-SGD's, median: "
+        + ", ".join(f"{name} {ratio:.2g}" for name, ratio in costs.items())
+        + ".\n"
+    )
