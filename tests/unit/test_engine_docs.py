@@ -26,7 +26,7 @@ def test_numbers_and_intervals_are_those_of_the_table(figures):
     text = engine_docs.page(figures)
     assert "| mse | 6 | 1 [0.994, 1.01] | 1 [0.994, 1.01] |" in text
     assert "mu = 5 | mu = 10" in text
-    assert "n = 64 to 64" in text
+    assert "\n\nn = 64.\n" in text
     assert text.count("Not run.") == len(engine_docs.SECTIONS) - 2
 
 
