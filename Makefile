@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-.PHONY: replicate test test-slurm test-s3 test-real smoke figures prior ship-prior restore lint lock clean-work
+.PHONY: replicate test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore lint lock clean-work
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
@@ -28,6 +28,10 @@ test: $(STAMP)
 # The smoke study through profiles/slurm on a real SLURM of this machine: root, and Debian's slurmctld slurmd munge.
 test-slurm: $(STAMP)
 	@$(RUN) timeout -k 30 3600 python -m pytest tests/slurm $(PYTEST_ARGS)
+
+# The same code on a GPU; skipped where there is none.
+test-gpu: $(STAMP)
+	@$(RUN) python -m pytest tests/gpu $(PYTEST_ARGS)
 
 # A study pushed to an S3 server of this machine and pulled by a fresh clone; dvc-s3 and moto in .venv-s3.
 S3 := .venv-s3

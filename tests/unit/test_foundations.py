@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from vpaudit import io, ranges, stats
 from vpaudit.errors import VpauditError
 from vpaudit.journal import Journal
+from vpaudit.priors.schedule import SigmaTable
+from vpaudit.priors.train import build_scheduler
 from vpaudit.rng import KeyedNoise, seed_of
 
 
@@ -137,3 +139,17 @@ def test_rank_correlation_against_scipy():
     assert low < value < high
     null = [stats.rank_correlation(rng.permutation(a), b, seed=0, resamples=200) for _ in range(100)]
     assert sum(low > 0 or high < 0 for _, low, high in null) <= 12
+
+
+def test_timesteps_follow_sigma_with_the_slope_of_the_schedule():
+    """Against numpy's interpolation, and differences; clamped at both ends."""
+    table = SigmaTable(build_scheduler().alphas_cumprod)
+    sigma = torch.logspace(-2.5, 2.5, 501, dtype=torch.float64, requires_grad=True)
+    t = table.t_of_sigma(sigma)
+    expected = np.interp(sigma.detach().log().numpy(), table.log_sigmas, np.arange(1000))
+    assert np.array_equal(t.detach().numpy(), expected.astype(np.float32))
+    (slope,) = torch.autograd.grad(t.sum(), sigma)
+    inside = slice(100, 400)  # sigma from 0.03 to 30
+    differences = np.gradient(expected, sigma.detach().numpy())[inside]
+    assert np.allclose(slope.numpy()[inside], differences, rtol=0.05)
+    assert float(slope[0]) == float(slope[-1]) == 0

@@ -130,3 +130,23 @@ def test_a_residual_prior_learns_and_is_read_back(tmp_path):
     assert told < 0.4 * linear
     other = network.NetworkPrior(run.average(), card.build_scheduler(), rows=16, fold=2, base=run.prior.base)
     assert torch.allclose(prior.denoise(x, sigma), other.denoise(x, sigma), atol=5e-3)  # weights are kept as float16
+
+
+def test_sharp_images_stand_in_below_their_noise_and_never_above(tmp_path):
+    images, labels = data()
+    run = Trainer(images, labels, 10, TINY, tmp_path, sharp=torch.full((7, 1, 8, 8), 3.0))
+    x0 = torch.zeros(4000, 1, 8, 8)
+    low, high = TINY.sharp_sigma
+    for sigma, share in ((low * 0.99, 1.0), ((low * high) ** 0.5, 0.5), (high * 1.01, 0.0)):
+        found = run.sharpened(x0, torch.full((4000,), sigma), generator("sharp", sigma))
+        assert float((found[:, 0, 0, 0] == 3).float().mean()) == pytest.approx(share, abs=0.03)
+        assert set(found.unique().tolist()) <= {0.0, 3.0}
+
+
+def test_the_gaussian_prior_that_is_corrected_knows_the_sharp_images_too(tmp_path):
+    images, labels = data()
+    settings = TINY.model_copy(update={"architecture": "unet", "residual": True, "optimizer": "adamw"})
+    run = Trainer(images, labels, 10, settings, tmp_path, sharp=images.flip(0)[:50] * 0.5)
+    both = GaussianPrior.fit(torch.cat([images, images.flip(0)[:50] * 0.5]))
+    assert torch.allclose(run.prior.base.mean, both.mean)
+    assert torch.allclose(run.prior.base.variances, both.variances)

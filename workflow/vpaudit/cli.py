@@ -141,6 +141,11 @@ def parser() -> argparse.ArgumentParser:
     )
     few.add_argument("--prior", required=True, help="diffusers folder, e.g. results/embedded/prior")
     few.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    few.add_argument(
+        "--refine", type=int, metavar="STEPS", help="refine the solvers that are there by gradient, >= 1 (on a GPU)"
+    )
+    few.add_argument("--seconds", type=float, help="the most for each number of calls refined (default: no limit)")
+    few.add_argument("--device", default="auto", help="of the refinement: auto, cpu or cuda (default: auto)")
     few.set_defaults(run=_few_step)
     claims = commands.add_parser("claim-docs", help="write README's table of claims and docs/replication.md")
     claims.add_argument("--summary", default="results/embedded/summary.json", help="(default: %(default)s)")
@@ -171,7 +176,7 @@ def _stage_options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--name", required=True, help=f"name of the {name.split('-')[0]}")
     if name in IMAGE_STAGES:
         command.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    if name in ("reconstruct", "baseline", "evaluate", "domain", "experiment"):
+    if name in ("reconstruct", "baseline", "evaluate", "domain", "experiment", "prior"):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     if name == "prior":
         command.add_argument(
@@ -306,7 +311,11 @@ def _few_step(arguments) -> None:
     from vpaudit.stages import images
 
     torch.set_num_threads(max(1, arguments.threads))
-    images.few_step(configuration.load(arguments.config), arguments.prior)
+    study = configuration.load(arguments.config)
+    if arguments.refine:
+        images.refine_few_step(study, arguments.prior, arguments.refine, arguments.device, arguments.seconds)
+    else:
+        images.few_step(study, arguments.prior)
 
 
 def _completion(arguments) -> None:

@@ -203,7 +203,7 @@ def linear_terms(gaussian, x: torch.Tensor, state: torch.Tensor, levels: torch.T
     first, now, then = levels[:, 0], levels[:, len(calls) - 1], levels[:, len(calls)]
     return [
         torch.ones_like(x),
-        gaussian.mean.expand_as(x),
+        gaussian.mean.to(x.device).expand_as(x),
         gaussian.denoise(state, now),
         gaussian.transport(state, now, then),
         gaussian.transport(x, first, then),

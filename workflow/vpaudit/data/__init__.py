@@ -2,5 +2,9 @@
 
 from vpaudit.data.local import MOST, Reading, load_local, read_local
 from vpaudit.data.read import ImageSet, card, chosen, draw, load, select
+from vpaudit.data.reduce import as_sharp_as, reduced
 
-__all__ = ["MOST", "ImageSet", "Reading", "card", "chosen", "draw", "load", "load_local", "read_local", "select"]
+__all__ = [
+    "MOST", "ImageSet", "Reading", "as_sharp_as", "card", "chosen", "draw", "load", "load_local", "read_local",
+    "reduced", "select",
+]  # fmt: skip

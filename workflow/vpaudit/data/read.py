@@ -138,7 +138,9 @@ def _local(name: str, about: dict, split: str) -> ImageSet:
     """A split that lies in an archive of the user's own; verified, read as it is."""
     from vpaudit.data.local import load_local
 
-    part = about["local"][split]
+    part = about["local"].get(split)
+    if part is None:
+        raise VpauditError(f"{name} has no {split} images", f"it has: {', '.join(about['local'])}")
     places = [os.environ.get("VPAUDIT_DATA"), ROOT / "resources/data/local", ROOT.parent / "shared" / "data"]
     paths = [Path(place) / part["file"] for place in places if place]
     path = next((p for p in paths if p.exists()), None)
@@ -149,7 +151,7 @@ def _local(name: str, about: dict, split: str) -> ImageSet:
         )
     verify(path, part["sha256"], "fetch it again from where you had it")
     found = load_local(path, under=part.get("under", ""))
-    return ImageSet(name, split, found.images, found.labels, found.ids, tuple(about["class_names"]))
+    return ImageSet(name, split, found.images, found.labels, found.ids, tuple(about.get("class_names", ())))
 
 
 def _digits(split: str, test_images: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,12 +28,12 @@ from vpaudit.rng import generator
 PUBLIC, VALIDATION = 1000, 500  # images at most; of fewer than 6,000 a sixth and a twelfth
 REFRESH, MINI_BATCHES = 20, 64
 UPSAMPLED = 64  # pixels a side of what the frozen network sees
-TRIES = {
-    "plain": [{"lr": lr} for lr in (0.5, 1, 2, 4, 8, 16)],
-    "kalman": [{"lr": lr, "gain": k} for lr, k in itertools.product((2, 6, 18), (0.1, 0.3))],
-    "wiener": [{"lr": lr} for lr in (1, 2, 4, 8, 16, 32)],
-    "subspace": [{"lr": lr, "rank": k} for lr, k in itertools.product((1, 4, 16), (8, 24))],
-    "diffusion": [{"lr": lr} for lr in (1, 2, 4, 8, 16, 32)],
+TRIES = {  # nine each; the best of a coarser set lay at an end of it for two methods
+    "plain": [{"lr": lr} for lr in (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32)],
+    "kalman": [{"lr": lr, "gain": k} for lr, k in itertools.product((0.5, 2, 6), (0.1, 0.3, 0.6))],
+    "wiener": [{"lr": lr} for lr in (0.5, 1, 2, 4, 8, 16, 32, 64, 128)],
+    "subspace": [{"lr": lr, "rank": k} for lr, k in itertools.product((0.5, 2, 8), (8, 24, 60))],
+    "diffusion": [{"lr": lr} for lr in (0.5, 1, 2, 4, 8, 16, 32, 64, 128)],
 }
 PUBLIC_METHODS = ("wiener", "subspace", "diffusion")
 TUNING_SEED = 1000

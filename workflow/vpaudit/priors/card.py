@@ -31,7 +31,7 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
     try:
-        network = trainer.average()
+        network = trainer.average().cpu()
         part = scratch / trainer.settings.architecture
         network.save_pretrained(part)
         weights = part / "diffusion_pytorch_model.safetensors"
@@ -39,10 +39,11 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
         with io.atomic(weights) as temporary:
             save_file(half, temporary)
         build_scheduler().save_pretrained(scratch / "scheduler")
-        fold, base = trainer.prior.fold, trainer.prior.base
+        fold, base = trainer.prior.fold, trainer.prior.base and trainer.prior.base.to("cpu")
         prior = NetworkPrior(network, build_scheduler(), fold=fold, base=base)
         if base is not None:
-            base.save(scratch / "gaussian", {**about, "images": len(trainer.images)}, half=True)
+            count = len(trainer.images) + (0 if trainer.sharp is None else len(trainer.sharp))
+            base.save(scratch / "gaussian", {**about, "images": count}, half=True)
         Image.fromarray(sample_sheet(prior, per_class=8)).save(scratch / "samples.png")
         io.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, io.sha256(weights)))
         if folder.exists():
@@ -71,7 +72,7 @@ def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, ab
         "images_seen": seen,
         "passes": round(seen / len(trainer.images), 2),
         "wall_seconds": round(trainer.seconds),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "hardware": hardware_of(trainer.device),
         "held_out_images": len(held_out),
         "held_out_mse_by_sigma": _rounded(mse_by_sigma(prior, held_out)),
         "training_mse_by_sigma": _rounded(mse_by_sigma(prior, _some(trainer.images, len(held_out)))),
@@ -79,9 +80,16 @@ def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, ab
     }
 
 
+def hardware_of(device: torch.device) -> str:
+    """What a reader may want to know of the machine that trained."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
 def _some(images: torch.Tensor, count: int) -> torch.Tensor:
-    """`count` images spread over all of them, which lie class by class."""
-    return images[torch.linspace(0, len(images) - 1, count).long()]
+    """`count` images spread over all of them, which lie class by class; on the CPU."""
+    return images[torch.linspace(0, len(images) - 1, count).long().to(images.device)].cpu()
 
 
 def _rounded(errors: dict[float, float]) -> dict[str, float]:

@@ -102,12 +102,13 @@ class NetworkPrior:
         x, labels = x.to(self.device), labels if labels is None else labels.to(self.device)
         for start in range(0, len(x), self.rows):
             part = slice(start, min(start + self.rows, len(x)))
-            out[part] = self._denoise_rows(x[part], sigma[part], None if labels is None else labels[part])
+            out[part] = self.denoise_rows(x[part], sigma[part], None if labels is None else labels[part])
         return out.to(home)
 
-    def _denoise_rows(self, x, sigma, labels):
+    def denoise_rows(self, x, sigma, labels=None):
+        """The same in one call of all x, filled up to `rows`, with gradients; on the network's device."""
         count, missing = len(x), self.rows - len(x)
-        if missing:
+        if missing > 0:
             x = torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
             sigma = torch.cat([sigma, sigma[:1].expand(missing)])
             labels = None if labels is None else torch.cat([labels, labels[:1].expand(missing)])

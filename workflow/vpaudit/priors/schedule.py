@@ -26,10 +26,12 @@ class SigmaTable:
         return float(np.exp(self.log_sigmas[-1]))
 
     def t_of_sigma(self, sigma: torch.Tensor) -> torch.Tensor:
-        """(B,) sigma to (B,) float32 timesteps in [0, T - 1]; clamped at both ends."""
-        log_sigma = np.log(sigma.detach().double().cpu().numpy())
-        steps = np.interp(log_sigma, self.log_sigmas, np.arange(len(self.log_sigmas)))
-        return torch.from_numpy(steps).float().to(sigma.device)
+        """(B,) sigma to (B,) float32 timesteps in [0, T - 1], clamped at both ends; where sigma lies, with gradient."""
+        table = torch.from_numpy(self.log_sigmas).to(sigma.device)
+        log_sigma = sigma.double().log()
+        left = (torch.searchsorted(table, log_sigma.detach(), right=True) - 1).clamp(0, len(table) - 2)
+        t = left + (log_sigma - table[left]) / (table[left + 1] - table[left])
+        return t.clamp(0, len(table) - 1).float()
 
     def sigma_of_t(self, t: torch.Tensor) -> torch.Tensor:
         """(B,) timesteps, whole or between, to (B,) sigma."""

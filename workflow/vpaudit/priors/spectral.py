@@ -63,20 +63,23 @@ class SpectralPrior:
         return torch.einsum("dc,bdhw->bchw", self.colours, rotated)
 
     def to(self, device: str) -> "SpectralPrior":
-        """Itself: the cosine transform runs on the CPU alone."""
+        """Itself: the cosine transform runs on the CPU alone; images of another device are brought there and back."""
         return self
 
     def denoise(self, x, sigma, labels=None):
         """See `base.Denoiser`; the Wiener filter."""
-        return self._filter(x, self.variances / (self.variances + per_image(sigma.double() ** 2)))
+        return self._filter(x, self.variances / (self.variances + _square(sigma)))
 
     def transport(self, x, now, then):
         """See `GaussianPrior.transport`."""
-        ratio = (self.variances + per_image(then.double() ** 2)) / (self.variances + per_image(now.double() ** 2))
-        return self._filter(x, ratio.sqrt())
+        return self._filter(x, ((self.variances + _square(then)) / (self.variances + _square(now))).sqrt())
 
     def _filter(self, x, gain):
-        return (self.mean + self.inverse(gain * self.transform(x - self.mean))).to(x.dtype)
+        return (self.mean + self.inverse(gain * self.transform(x.cpu() - self.mean))).to(x.device, x.dtype)
+
+
+def _square(sigma: torch.Tensor) -> torch.Tensor:
+    return per_image(sigma.cpu().double() ** 2)
 
 
 def frequency(height: int, width: int) -> np.ndarray:

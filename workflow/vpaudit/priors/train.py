@@ -29,6 +29,8 @@ from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.rng import generator, seed_of
 
+LOOK = 50  # steps on a GPU between looks at the loss
+
 
 def build_network(shape: tuple[int, int, int], num_classes: int, settings: Training):
     """The network of `settings.architecture`; its last layer is 0, so that training starts from f = 0."""
@@ -121,15 +123,25 @@ def learning_rate(step: int, settings: Training) -> float:
 
 
 class Trainer:
-    """One training run. `images` float32 (N, C, H, W) in [-1, 1], `labels` int64 (N,), `work` keeps checkpoints."""
+    """One training run.
 
-    def __init__(self, images, labels, num_classes: int, settings: Training, work: Path):
-        self.images, self.labels, self.num_classes = images, labels, num_classes
+    Args:
+        images: float32 (N, C, H, W) in [-1, 1]; labels: int64 (N,); work: folder of checkpoints.
+        sharp: float32 (M, C, H, W), free of what compression or the like did to `images`: they stand in for these at
+            low noise, where it shows (`Training.sharp_sigma`), without their labels' meaning anything; or None.
+        device: where it is trained.
+    """
+
+    def __init__(self, images, labels, num_classes: int, settings: Training, work: Path, sharp=None, device="cpu"):
+        self.device = torch.device(device)
+        self.images, self.labels, self.num_classes = images.to(device), labels.to(device), num_classes
+        self.sharp = None if sharp is None else sharp.to(device)
         self.settings, self.work = settings, Path(work)
         torch.manual_seed(seed_of(settings.seed, "init"))
-        self.network = build_network(tuple(images.shape[1:]), num_classes, settings)
+        self.network = build_network(tuple(images.shape[1:]), num_classes, settings).to(device)
         self.initial = copy.deepcopy(self.network.state_dict())
-        base = GaussianPrior.fit(images).halved() if settings.residual else None
+        known = images if sharp is None else torch.cat([images, sharp])
+        base = GaussianPrior.fit(known.to(device)).halved() if settings.residual else None
         fold = settings.patch_size if settings.architecture == "unet" else 1
         self.prior = NetworkPrior(self.network, build_scheduler(), precision=settings.precision, fold=fold, base=base)
         self.network.requires_grad_(True)
@@ -148,27 +160,44 @@ class Trainer:
         return self.order[place * size : (place + 1) * size]
 
     def loss(self) -> torch.Tensor:
-        rng = generator(self.settings.seed, "step", self.step)
-        index = self.batch()
+        rng, device = generator(self.settings.seed, "step", self.step), self.device
+        index = self.batch().to(device)
         x0, labels = self.images[index], self.labels[index].clone()
-        labels[torch.rand(len(labels), generator=rng) < self.settings.label_dropout] = self.num_classes
+        labels[(torch.rand(len(labels), generator=rng) < self.settings.label_dropout).to(device)] = self.num_classes
         sigma = draw_sigmas(len(x0), self.settings, rng)
-        z = torch.randn(x0.shape, generator=rng)
+        z = self.noise(x0.shape, rng)
+        if self.sharp is not None:
+            x0 = self.sharpened(x0, sigma, rng)
         if self.settings.horizontal_flip:
-            x0 = torch.where(per_image(torch.rand(len(x0), generator=rng) < 0.5), x0.flip(-1), x0)
+            turned = (torch.rand(len(x0), generator=rng) < 0.5).to(device)
+            x0 = torch.where(per_image(turned), x0.flip(-1), x0)
+        sigma = sigma.to(device)
         a = per_image((1 + sigma**2).rsqrt())
         b = a * per_image(sigma)
         x = x0 + per_image(sigma) * z
         output = self.forward(a * x, self.prior.table.t_of_sigma(sigma), labels)
         return torch.nn.functional.mse_loss(output, (self.prior.anchor(x, sigma) - x0) / b)
 
-    def train_step(self) -> float:
+    def noise(self, shape, rng: torch.Generator) -> torch.Tensor:
+        """Standard normal, from `rng` on a CPU; on a GPU, where a CPU could not keep up, from one of the step's own."""
+        if self.device.type == "cpu":
+            return torch.randn(shape, generator=rng)
+        own = torch.Generator(self.device).manual_seed(seed_of(self.settings.seed, "noise", self.step))
+        return torch.randn(shape, generator=own, device=self.device)
+
+    def sharpened(self, x0, sigma, rng: torch.Generator) -> torch.Tensor:
+        """x0 with sharp images in the place of those that are to be seen through little noise."""
+        low, high = self.settings.sharp_sigma
+        share = (math.log(high) - sigma.log()) / (math.log(high) - math.log(low))
+        replaced = (torch.rand(len(x0), generator=rng) < share).to(self.device)
+        others = self.sharp[torch.randint(len(self.sharp), (len(x0),), generator=rng).to(self.device)]
+        return torch.where(per_image(replaced), others, x0)
+
+    def train_step(self) -> torch.Tensor:
         loss = self.loss()
-        if not torch.isfinite(loss):
-            raise VpauditError(
-                f"training diverged at step {self.step}: loss {loss.item()}",
-                "lower prior.lr; the last checkpoint is kept",
-            )
+        # a GPU is not waited for at every step: a loss that is not finite is found before the next checkpoint
+        if (self.device.type == "cpu" or self.step % LOOK == 0) and not torch.isfinite(loss):
+            raise self._diverged(loss)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, self.settings)
@@ -179,7 +208,7 @@ class Trainer:
             optimizer.step()
         self.ema.update_parameters(self.network)
         self.step += 1
-        return loss.item()
+        return loss.detach()
 
     def average(self):
         """The network with averaged weights, free of what the average still holds of the initial ones.
@@ -214,7 +243,7 @@ class Trainer:
         """Load the checkpoint; one made with other settings is refused, or (adopt) taken over and noted in the card."""
         if not self.checkpoint.exists():
             return False
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         free = ("checkpoint_seconds", "compile")
         ours, theirs = self.settings.model_dump(mode="json"), json.loads(json.dumps(state["settings"]))
         changed = sorted(k for k in ours if k not in free and ours[k] != theirs.get(k))
@@ -244,11 +273,20 @@ class Trainer:
                 now = time.monotonic()
                 self.seconds, started = self.seconds + now - started, now
                 bar.update()
-                bar.set_postfix(loss=f"{average:.4f}")
+                if self.device.type == "cpu" or self.step % LOOK == 0:
+                    bar.set_postfix(loss=f"{float(average):.4f}")
                 if now - saved > self.settings.checkpoint_seconds or self.step == stop:
+                    if not torch.isfinite(average):
+                        raise self._diverged(average)
                     self.save()
                     saved = now
-                    self._log(average)
+                    self._log(float(average))
+
+    def _diverged(self, loss) -> VpauditError:
+        return VpauditError(
+            f"training diverged at step {self.step}: loss {float(loss)}",
+            "lower prior.lr; the last checkpoint is kept",
+        )
 
     def _log(self, loss: float) -> None:
         seen = self.step * self.settings.batch_size

@@ -19,11 +19,12 @@ from vpaudit.journal import Journal
 from vpaudit.layout import Layout
 from vpaudit.mechanism import Mechanism, Observation
 from vpaudit.names import MEASUREMENTS
-from vpaudit.rng import KeyedNoise
+from vpaudit.rng import KeyedNoise, generator
 from vpaudit.stages.tables import write_table
 
 PACKAGE = Path(vpaudit.__file__).parent
 ATTACK_CODE = ["attack.py", "samplers.py", "fewstep.py", "knowledge.py", "mechanism.py", "rng.py", "ranges.py"]
+REFINED = {"images": 512, "held_out": 256, "noises": 48}  # that few-step solvers are refined on, and judged by
 PRIOR_CODE = ["priors/base.py", "priors/network.py", "priors/gaussian.py", "priors/spectral.py", "priors/schedule.py"]
 
 
@@ -176,7 +177,7 @@ class Priors:
         return {"raw": lambda: None, "wiener": lambda: self.gaussian}.get(kind, lambda: self.network)()
 
 
-def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool = False) -> None:
+def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool = False, device: str = "auto") -> None:
     """training images -> results/<study>/prior: train, or go on training, and write weights and card."""
     from vpaudit import data
     from vpaudit.priors import card, train
@@ -188,12 +189,26 @@ def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool 
         len(images.class_names),
         config.prior.training,
         layout.work / "prior",
+        sharp=sharp_images(config, images.images),
+        device=chosen(device),
     )
     if trainer.resume(adopt):
         print(f"going on from step {trainer.step} of {config.prior.training.steps}", flush=True)
     trainer.run(until)
     held_out = ranges.from_uint8(test.images[:512])
-    card.export(trainer, layout.trained_prior, held_out, {"data": f"{config.data.name}, train split"})
+    sharp = "".join(f" and {name}, reduced" for name in config.prior.training.sharp)
+    card.export(trainer, layout.trained_prior, held_out, {"data": f"{config.data.name}, train split{sharp}"})
+
+
+def sharp_images(config: Config, like: np.ndarray) -> torch.Tensor | None:
+    """Reduced cuts of larger images, for noise below which what a compression did to the training images shows."""
+    from vpaudit import data
+
+    settings, cuts = config.prior.training, []
+    for name in settings.sharp:
+        images, share = data.load(name, "train").images, -(-settings.sharp_images // len(settings.sharp))
+        cuts.append(data.as_sharp_as(data.reduced(images, like.shape[1], share, (settings.seed, name)), like))
+    return ranges.from_uint8(np.concatenate(cuts)) if cuts else None
 
 
 def few_step(config: Config, prior: str, device: str = "cpu") -> None:
@@ -224,6 +239,37 @@ def few_step(config: Config, prior: str, device: str = "cpu") -> None:
     )
     about = {"images": len(images), "data": f"{config.data.name}, train split"}
     fewstep.save(plans, prior, {**about, "rmse": {str(n): [round(e, 5) for e in row] for n, row in errors.items()}})
+
+
+def refine_few_step(config: Config, prior: str, steps: int, device: str = "auto", seconds: float | None = None) -> None:
+    """prior's folder with its few_step.json, Gaussian prior, training images -> a better few_step.json."""
+    from vpaudit import data, refine
+    from vpaudit.priors import gaussian, network
+
+    settings, device = config.prior.few_step, chosen(device)
+    plans, content = fewstep.load(prior), io.read_json(Path(prior) / fewstep.FILE)
+    shipped = data.load(config.data.name, "train")
+    count = min(REFINED["images"] + REFINED["held_out"], len(shipped))
+    drawn = ranges.from_uint8(data.select(shipped, count, config.seed + 1).images).to(device)
+    order = torch.randperm(count, generator=generator(config.seed, "refine")).to(device)
+    held_out, images = drawn[order[: count // 3]], drawn[order[count // 3 :]]
+    torch.set_float32_matmul_precision("high")
+    model = network.load(prior, device, "float32", rows=1)  # no call is filled up
+    closed = gaussian.load(config.prior.gaussian).to(device)
+    low, high = settings.sigma_range
+    fine = np.geomspace(low, min(high, model.sigma_max), REFINED["noises"])
+    pool = refine.Pool.of(model.denoise_rows, images, fine, config.seed)
+    judge = refine.Pool.of(model.denoise_rows, held_out, np.sqrt(fine[1:] * fine[:-1])[::4], config.seed + 1)
+    refined, about = [], {"steps": steps, "images": len(images), "held_out": {}}
+    for calls, plan in sorted(plans.items(), reverse=True):
+        print(f"{calls} calls", flush=True)
+        better = refine.refine(model.denoise_rows, closed, plan, pool, steps, seconds=seconds or float("inf"))
+        before, after = (refine.assess(model.denoise_rows, closed, p, judge) for p in (plan, better))
+        rows = [{"before": {k: round(v, 5) for k, v in a.items()}, "after": {k: round(v, 5) for k, v in b.items()}}
+                for a, b in zip(before, after)]  # fmt: skip
+        about["held_out"][str(calls)] = rows
+        refined.append(better)
+    fewstep.save(refined[::-1], prior, {k: v for k, v in content.items() if k != "plans"} | {"refined": about})
 
 
 def fit_gaussian(config: Config, folder: str) -> None:
