@@ -66,7 +66,10 @@ def test_what_is_learned_starts_as_the_plan_and_comes_back_as_one(known):
 
 def test_it_comes_closer_to_the_converged_output_on_what_it_has_not_seen(known):
     prior, closed, plan, pool, judge = known
-    better = refine.refine(prior.denoise, closed, plan, pool, 60, groups=4, per_group=32, report=lambda text: None)
+    better, taken = refine.refine(
+        prior.denoise, closed, plan, pool, 60, groups=4, per_group=32, report=lambda text: None
+    )
+    assert taken == 60
     before, after = (refine.assess(prior.denoise, closed, p, judge) for p in (plan, better))
     distance = [np.mean([row["distance"] for row in rows]) for rows in (before, after)]
     assert distance[1] < 0.9 * distance[0]
@@ -96,7 +99,7 @@ def test_the_command_refines_what_is_there_and_says_how_it_did(root, tmp_path, m
     study = config.load(root / "config/config.yaml")
     stage.refine_few_step(study, folder, 2, "cpu")
     after = json.loads((folder / fewstep.FILE).read_text())
-    assert after["refined"]["steps"] == 2
+    assert after["refined"]["steps"] == {"3": 2}
     assert after["rmse"] == content["rmse"]
     rows = after["refined"]["held_out"]["3"]
     assert {*rows[0]["before"]} == {"sigma", "distance", "mse", "ssim", "details"}

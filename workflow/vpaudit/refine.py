@@ -172,8 +172,8 @@ def refine(
     seconds: float = float("inf"),
     seed: int = 0,
     report: Callable[[str], None] = print,
-) -> Plan:
-    """A plan of as many calls, better at its end.
+) -> tuple[Plan, int]:
+    """A plan of as many calls, better at its end, and the steps that were taken.
 
     Args:
         denoise: (x, sigma) -> posterior mean, with gradients, on the pool's device; gaussian: on the same device.
@@ -205,7 +205,7 @@ def refine(
             report(f"step {step}: loss {loss.item():.3f}, rmse {found['distance'].mean().item():.4f}")
         if progress >= 1:
             break
-    return solver.plan(plan.sigmas)
+    return solver.plan(plan.sigmas), step + 1
 
 
 @torch.inference_mode()
@@ -221,3 +221,31 @@ def assess(denoise, gaussian, plan: Plan, pool: Pool, at_once: int = 256) -> lis
         row = {"sigma": float(sigma), "details": float(found["details"][0, 0])}
         rows.append(row | {name: float(found[name][0]) for name in ("distance", "mse", "ssim")})
     return rows
+
+
+def all_of(denoise, gaussian, plans, images, held_out, sigmas, steps, seconds, seed) -> tuple[list[Plan], dict]:
+    """Every plan refined on `images` at noises `sigmas`, and how each did before and after on `held_out` images.
+
+    Args:
+        plans: by number of calls; images, held_out: float32 (N, C, H, W) on the device of the work; the rest: `refine`.
+    """
+    pool = Pool.of(denoise, images, sigmas, seed)
+    judge = Pool.of(denoise, held_out, np.sqrt(sigmas[1:] * sigmas[:-1])[::4], seed + 1)
+    about = {
+        "images": len(images),
+        "noises": len(sigmas),
+        "held_out_images": len(held_out),
+        "steps": {},
+        "held_out": {},
+    }
+    better = []
+    for calls, plan in sorted(plans.items()):
+        print(f"{calls} calls", flush=True)
+        found, about["steps"][str(calls)] = refine(denoise, gaussian, plan, pool, steps, seconds=seconds, seed=seed)
+        before, after = (
+            [{k: round(v, 5) for k, v in row.items()} for row in assess(denoise, gaussian, p, judge)]
+            for p in (plan, found)
+        )
+        about["held_out"][str(calls)] = [{"before": b, "after": a} for b, a in zip(before, after)]
+        better.append(found)
+    return better, about

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter, StrMethodFormatter
 
 from vpaudit import stats
 from vpaudit.figures import style as styles
@@ -265,6 +265,7 @@ def precision(results, style: dict):
     panels[0].set_ylabel("MSE, bfloat16 / float32")
     panels[1].set_ylabel("RMS difference / range")
     panels[1].set_yscale("log")
+    panels[1].yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 1)))  # a decade holds but one tick
     for axes in panels:
         log_axis(axes, table["mu"], "µ = C/σ")
     legend(figure, panels[None], 4)

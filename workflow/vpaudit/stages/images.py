@@ -249,27 +249,20 @@ def refine_few_step(config: Config, prior: str, steps: int, device: str = "auto"
     settings, device = config.prior.few_step, chosen(device)
     plans, content = fewstep.load(prior), io.read_json(Path(prior) / fewstep.FILE)
     shipped = data.load(config.data.name, "train")
-    count = min(REFINED["images"] + REFINED["held_out"], len(shipped))
-    drawn = ranges.from_uint8(data.select(shipped, count, config.seed + 1).images).to(device)
-    order = torch.randperm(count, generator=generator(config.seed, "refine")).to(device)
-    held_out, images = drawn[order[: count // 3]], drawn[order[count // 3 :]]
+    drawn = data.select(shipped, REFINED["images"] + REFINED["held_out"], config.seed + 1).images
+    order = torch.randperm(len(drawn), generator=generator(config.seed, "refine"))
+    shuffled = ranges.from_uint8(drawn)[order].to(device)
     torch.set_float32_matmul_precision("high")
     model = network.load(prior, device, "float32", rows=1)  # no call is filled up
     closed = gaussian.load(config.prior.gaussian).to(device)
     low, high = settings.sigma_range
-    fine = np.geomspace(low, min(high, model.sigma_max), REFINED["noises"])
-    pool = refine.Pool.of(model.denoise_rows, images, fine, config.seed)
-    judge = refine.Pool.of(model.denoise_rows, held_out, np.sqrt(fine[1:] * fine[:-1])[::4], config.seed + 1)
-    refined, about = [], {"steps": steps, "images": len(images), "held_out": {}}
-    for calls, plan in sorted(plans.items(), reverse=True):
-        print(f"{calls} calls", flush=True)
-        better = refine.refine(model.denoise_rows, closed, plan, pool, steps, seconds=seconds or float("inf"))
-        before, after = (refine.assess(model.denoise_rows, closed, p, judge) for p in (plan, better))
-        rows = [{"before": {k: round(v, 5) for k, v in a.items()}, "after": {k: round(v, 5) for k, v in b.items()}}
-                for a, b in zip(before, after)]  # fmt: skip
-        about["held_out"][str(calls)] = rows
-        refined.append(better)
-    fewstep.save(refined[::-1], prior, {k: v for k, v in content.items() if k != "plans"} | {"refined": about})
+    sigmas = np.geomspace(low, min(high, model.sigma_max), REFINED["noises"])
+    better, about = refine.all_of(
+        model.denoise_rows, closed, plans, shuffled[REFINED["held_out"] :], shuffled[: REFINED["held_out"]], sigmas,
+        steps, seconds or float("inf"), config.seed,
+    )  # fmt: skip
+    about["device"] = torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
+    fewstep.save(better, prior, {k: v for k, v in content.items() if k != "plans"} | {"refined": about})
 
 
 def fit_gaussian(config: Config, folder: str) -> None:
