@@ -58,7 +58,7 @@ def test_training_reads_the_train_split_alone(monkeypatch, tmp_path):
     class Recorder:
         step = 0
 
-        def __init__(self, images, labels, *rest):
+        def __init__(self, images, labels, *rest, **options):
             given["images"] = images
 
         def resume(self, adopt):

@@ -184,7 +184,7 @@ def page(figures: Path) -> str:
 
 def _refined(path: Path) -> str:
     """What refining few-step solvers did on images that it did not use, by noise; empty where nothing was refined."""
-    about = io.read_json(path).get("refined")
+    about = io.read_json(path).get("refined") if path.exists() else None
     if not about:
         return ""
     calls = max(about["held_out"], key=int)
