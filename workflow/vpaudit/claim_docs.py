@@ -22,7 +22,8 @@ STUDIES = {
         "46,000 CIFAR-10 training images that had been JPEG-compressed (about 30.5 dB to the originals) and, at noise "
         "below 0.6, on cuts of 2,000 Tiny ImageNet images reduced to their size and sharpness, in which little of JPEG "
         "is left; attacked are 128 lossless images that are among neither. The Gaussian prior it is held against is "
-        "that of the same two sets. `snakemake --configfile config/cifar10.yaml`.",
+        "that of the same two sets; the margin over it must shrink again where noise vanishes and the release leaves "
+        "every prior less to add. `snakemake --configfile config/cifar10.yaml`.",
     ),
 }
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
