@@ -23,7 +23,8 @@ STUDIES = {
         "below 0.6, on cuts of 2,000 Tiny ImageNet images reduced to their size and sharpness, in which little of JPEG "
         "is left; attacked are 128 lossless images that are among neither. The Gaussian prior it is held against is "
         "that of the same two sets; the margin over it must shrink again where noise vanishes and the release leaves "
-        "every prior less to add. `snakemake --configfile config/cifar10.yaml`.",
+        "every prior less to add. The cuts have no classes: at that noise its labels mean nothing and cannot help. "
+        "`snakemake --configfile config/cifar10.yaml`.",
     ),
 }
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
