@@ -136,8 +136,9 @@ def _left_open() -> list[str]:
         return []
     sources = ", ".join(f"`{RECORDS[name]}`" for name in tables)
     return [
-        f"## What the paper leaves open, in full\n\nFrom {sources}; by µ and ε: `docs/engine.md`.\n",
+        f"## What the paper leaves open, in full\n\nFrom {sources}; all by µ and ε: `docs/engine.md`.\n",
         _table(claims) + "\n",
+        *_by_mu(claims),
         *([_denoising(tables["dpsgd"])] if "dpsgd" in tables else []),
     ]
 
