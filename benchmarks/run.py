@@ -32,7 +32,6 @@ from vpaudit.rng import KeyedNoise
 from vpaudit.stages.images import Priors, read_targets
 from vpaudit.stages.tables import write_table
 
-MUS = (5, 20, 100)
 NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one for all
 CALLS = (6, 10, 20)
 ONE_SIZE = {"posterior mean": (1,), "fitted few-step": (3, 4, 5, 6)}
@@ -49,13 +48,13 @@ def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
     meter = Meter(config, x, ids)
     jobs = [(m, c) for m in [*peers.OURS, *peers.PEERS] for c in ONE_SIZE.get(m, CALLS)]
     tables = []
-    for mu in MUS:
+    for mu in config.mechanism.mu:
         s = NORM / mu
-        keys = [(config.seed, "benchmark", i, f"mu={mu}") for i in ids.tolist()]
+        keys = [(config.seed, "benchmark", i, f"mu={mu:g}") for i in ids.tolist()]
         y = x + s * KeyedNoise(keys, x.shape[1:])()
         times, found = {job: [] for job in jobs}, {}
         for repeat in range(REPEATS):
-            for job in tqdm(jobs if repeat % 2 == 0 else jobs[::-1], desc=f"mu={mu}", disable=None, ncols=79):
+            for job in tqdm(jobs if repeat % 2 == 0 else jobs[::-1], desc=f"mu={mu:g}", disable=None, ncols=79):
                 begun = time.perf_counter()
                 output, counted = peers.run(job[0], prior, y, s, job[1])
                 times[job].append(time.perf_counter() - begun)

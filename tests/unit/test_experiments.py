@@ -17,6 +17,7 @@ from vpaudit.experiments import (
     curves,
     dpsgd,
     draws,
+    fitted,
     gradients,
     rounds,
     scale,
@@ -94,6 +95,8 @@ def _small():
     monkeypatch.setattr(calls, "CONVERGED", {"kind": "multistep", "order": 3, "steps": 12})
     monkeypatch.setattr(calls, "REFERENCE", {"kind": "ddim", "steps": 12})
     monkeypatch.setattr(calibration, "DRAWS", 3)
+    monkeypatch.setattr(fitted, "MORE", 5)
+    monkeypatch.setattr(fitted, "CONVERGED", {"kind": "multistep", "order": 3, "steps": 12})
     monkeypatch.setattr(bench_module, "LONG_CHAIN", 4)
     monkeypatch.setattr(
         calibration,
@@ -154,7 +157,12 @@ def test_every_experiment_makes_a_finite_long_table(bench, table_of, name):
     table = table_of(name)
     assert {"dataset", "image", "mu", "metric", "value"} <= set(table.columns)
     assert np.isfinite(table["value"]).all()
-    assert set(table["image"]) <= set(bench.ids.tolist())
+    known = set(bench.ids.tolist())
+    if name == "fitted":  # is about other images
+        assert table["image"].nunique() == fitted.MORE
+        assert not set(table["image"]) & known
+    else:
+        assert set(table["image"]) <= known
     keys = [c for c in table.columns if c != "value"]
     assert not table.duplicated(keys).any()
     assert pd.api.types.is_float_dtype(table["value"])

@@ -40,6 +40,7 @@ OTHERS = {
     "test images against other test images; bounds as in the figure of success.",
     "claims": "The paper's claims and what was measured, with 95 % interval, number of images and verdict.",
     "calls": "Quality of solvers of few network calls over that of the converged deterministic output.",
+    "fitted": "The fitted solver of most calls against the converged output, on images beyond the study.",
     "calibration": "Distance between draws over distance to the target, and coverage of 90 % intervals.",
     "averaging": "MSE of the mean of several outputs over that of the one-call posterior mean, by network calls.",
     "knowledge": "What it costs the adversary not to know the noise or the clipping factor.",

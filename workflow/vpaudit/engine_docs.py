@@ -28,6 +28,11 @@ SECTIONS = (
         "calls", "solver == 'few_step'", ["metric", "calls"], "mu",
     ),
     (
+        "Six calls, on more images",
+        "The same for the solver of most calls alone, on test images that are not the study's.",
+        "fitted", "", ["metric", "calls"], "mu",
+    ),
+    (
         "The same for general solvers at 6 and at 10 or more calls",
         "Fewer deterministic steps give lower MSE than the converged output, at the price of detail (LPIPS).",
         "calls", "solver != 'few_step' and calls in (5, 6, 10, 32)", ["metric", "solver", "calls"], "mu",

@@ -35,8 +35,9 @@ EXPERIMENTS = (
     "prediction",
     "draws",
     "precision",
+    "fitted",
 )
-WHOLE_GRID = ("calls",)  # those that run at every mu of the study, and not of the experiments' shorter grid
+WHOLE_GRID = ("calls", "fitted")  # those that run at every mu of the study, and not of the experiments' shorter grid
 # Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
 MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "transition", "distances", "dpsgd")
 # Figures that are no part of the default study, and lie in a folder of their own.

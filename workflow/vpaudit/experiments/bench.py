@@ -1,11 +1,15 @@
 """What experiments share: images, observation, priors and metrics of a study, at one mu."""
 
+import copy
+
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from vpaudit import attack, mechanism, metrics, samplers
+from vpaudit import attack, data, mechanism, metrics, ranges, samplers
 from vpaudit.config import Attack, Config
+from vpaudit.errors import VpauditError
 from vpaudit.evaluate import Meter
 from vpaudit.layout import Layout
 from vpaudit.mechanism import Mechanism, Observation
@@ -30,14 +34,31 @@ class Bench:
     ):
         count = images or config.experiments.images
         self.config, self.layout, self.mu = config, layout, float(mu)
-        self.x, self.labels, self.ids = (v[:count] for v in read_targets(layout))
         self.mechanism = Mechanism(self.mu, config.mechanism.max_grad_norm)
         self.priors = Priors(config, layout, device)
         self.network.rows = min(self.network.rows, count)
         if compiled and config.experiments.compile:
             self.network.compile()
+        self._aim(*(v[:count] for v in read_targets(layout)))
+
+    def _aim(self, x: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor) -> None:
+        self.x, self.labels, self.ids = x, labels, ids
         self.seen = self.release(self.mechanism)
-        self.meter = Meter(config, self.x, self.ids)
+        self.meter = Meter(self.config, x, ids)
+
+    def others(self, count: int) -> "Bench":
+        """The same priors aimed at `count` test images that are none of the study's targets."""
+        about = self.config.data
+        if about.folder:
+            raise VpauditError(
+                "this experiment needs test images beyond the study's", "use a study of a named data set"
+            )
+        # The choice is by one order of all images, so that more of them include the study's.
+        drawn = data.draw(about.name, "test", about.images + count, self.config.seed)
+        drawn = drawn[~np.isin(drawn.ids, read_targets(self.layout)[2].numpy())]
+        bench = copy.copy(self)
+        bench._aim(ranges.from_uint8(drawn.images), torch.from_numpy(drawn.labels), torch.from_numpy(drawn.ids))
+        return bench
 
     @property
     def network(self):

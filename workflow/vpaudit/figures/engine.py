@@ -27,8 +27,7 @@ def calls(results, style: dict):
     """
     table = read(results, "calls")
     measures = [m for m in ("mse", "ssim", "lpips_vgg_64") if m in set(table["metric"])]
-    mus = sorted(table["mu"].unique())
-    mus = mus if len(mus) <= 6 else mus[::2]
+    mus = _shown(table)
     shape = (len(measures) + 1, len(mus))
     figure, panels = plt.subplots(*shape, figsize=styles.size(style, 1.05), sharex=True, sharey="row", squeeze=False)
     tables = []
@@ -48,6 +47,12 @@ def calls(results, style: dict):
         panels[row, 0].set_ylabel(name)
     legend(figure, panels, 5)
     return figure, pd.concat(tables, ignore_index=True)
+
+
+def _shown(table: pd.DataFrame) -> list[float]:
+    """The values of mu that get a column: all of a short grid, every other one of a long grid."""
+    mus = sorted(table["mu"].unique())
+    return mus if len(mus) <= 6 else mus[::2]
 
 
 def _calls_axes(axes, metric, mu, top, bottom) -> None:
@@ -272,11 +277,39 @@ def precision(results, style: dict):
     return figure, pd.concat(tables, ignore_index=True)
 
 
+def fitted(results, style: dict):
+    """Left: quality of the fitted solver over that of the converged output; right: the distance between the two."""
+    table = read(results, "fitted")
+    figure, (left, right) = plt.subplots(1, 2, figsize=styles.size(style, 0.42))
+    tables = []
+    for number_, metric in enumerate(m for m in METRICS if m in set(table["metric"])):
+        rows = table[table["metric"] == metric]
+        base, found = rows[rows["solver"] == "converged"], rows[rows["solver"] == "few_step"]
+        ratio = intervals(found, ["calls", "mu"], base).assign(metric=metric, relative_to="converged")
+        line(left, ratio, "mu", METRICS[metric].label, number_)
+        tables.append(ratio)
+    apart = intervals(table[table["metric"] == "rmse_converged"], ["calls", "mu"])
+    apart[["value", "low", "high"]] /= DATA_RANGE
+    line(right, apart, "mu", "", len(tables))
+    left.axhspan(0.99, 1.01, color="black", alpha=0.12, linewidth=0)
+    left.set_ylabel(f"{table['calls'].min():g} calls / converged")
+    right.axhline(0.02, color="black", linewidth=0.7, linestyle=":")
+    right.set_yscale("log")
+    right.set_ylabel("distance to converged / range")
+    for axes in (left, right):
+        log_axis(axes, table["mu"], "µ = C/σ")
+    legend(figure, np.array([[left]]), 4)
+    return figure, pd.concat([*tables, apart.assign(metric="rmse_converged", relative_to="pixel range")])
+
+
 def peers(results, style: dict):
-    """A row a metric, a column a mu: quality against network calls, a line a method; ours solid, peers dashed."""
+    """A row a metric, a column a mu: quality against network calls, a line a method; ours solid, peers dashed.
+
+    Of a long grid every other mu is drawn; the CSV file has them all.
+    """
     table = read(results, "peers", "benchmarks")
     table = table[table["metric"].isin(["mse", "ssim", "lpips_vgg_64"])]
-    measures, mus = list(table["metric"].unique()), sorted(table["mu"].unique())
+    measures, mus = list(table["metric"].unique()), _shown(table)
     figure, panels = plt.subplots(
         len(measures), len(mus), figsize=styles.size(style, 0.95), sharex=True, squeeze=False
     )  # fmt: skip
@@ -360,6 +393,7 @@ def cost(results, style: dict):
 
 FIGURES = {
     "calls": calls,
+    "fitted": fitted,
     "calibration": calibration,
     "averaging": averaging,
     "knowledge": knowledge,
