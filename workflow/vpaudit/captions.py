@@ -39,8 +39,10 @@ OTHERS = {
     "metrics": "Mean over images of each metric between output and target, with its 95 % interval below; unrelated: "
     "test images against other test images; bounds as in the figure of success.",
     "claims": "The paper's claims and what was measured, with 95 % interval, number of images and verdict.",
-    "calls": "Quality of solvers of few network calls over that of the converged deterministic output.",
-    "fitted": "The fitted solver of most calls against the converged output, on images beyond the study.",
+    "calls": "Quality of solvers of few network calls over that of the converged deterministic output. "
+    "Grey: within a per cent; dotted: 2 % of the pixel range.",
+    "fitted": "The fitted solver of most calls against the converged output, on images beyond the study. "
+    "Grey: within a per cent; dotted: 2 % of the pixel range.",
     "calibration": "Distance between draws over distance to the target, and coverage of 90 % intervals.",
     "averaging": "MSE of the mean of several outputs over that of the one-call posterior mean, by network calls.",
     "knowledge": "What it costs the adversary not to know the noise or the clipping factor.",
