@@ -79,6 +79,46 @@ def test_the_budget_is_spent_and_not_more_whatever_the_filter(digits, epsilon):
     assert accounting.epsilon_poisson(reports[0]["noise_multiplier"], 0.1, 20, 1e-5) == reports[0]["epsilon"]
 
 
+def test_nothing_private_gets_into_a_filters_memory(digits):
+    """The model's gradients are accumulated in place: what a filter keeps must not be where they are written."""
+
+    class Keeper:
+        """Returns the very tensor that it keeps, as a filter with a state does."""
+
+        def __init__(self):
+            self.kept, self.sure, self.intact = None, None, []
+
+        def __call__(self, released, sigma, model):
+            if self.kept is not None:
+                self.intact.append(torch.equal(self.kept, self.sure))
+            self.kept, self.sure = released, released.clone()
+            return self.kept
+
+    keeper = Keeper()
+    dpsgd.train(dpsgd.logistic(SHAPE, 10, 0), digits[0], dpsgd.Training(epsilon=8.0, steps=6), keeper, ("keeper",))
+    assert keeper.intact == [True] * 5
+
+
+def test_training_with_kalman_is_a_function_of_the_releases(digits):
+    """Replayed outside of training from the recorded releases alone, it gives what the optimiser used."""
+
+    class Both(Recorder):
+        def __init__(self):
+            super().__init__()
+            self.kalman, self.used = dpsgd.Kalman(0.2), []
+
+        def __call__(self, released, sigma, model):
+            super().__call__(released, sigma, model)
+            used = self.kalman(released, sigma, model)
+            self.used.append(used.clone())
+            return used
+
+    both, replayed = Both(), dpsgd.Kalman(0.2)
+    dpsgd.train(dpsgd.logistic(SHAPE, 10, 0), digits[0], dpsgd.Training(epsilon=2.0, steps=8), both, ("replay",))
+    for released, used in zip(both.seen, both.used):
+        assert torch.allclose(replayed(released, 0.0, None), used)
+
+
 def test_runs_with_one_key_differ_by_their_filter_alone(digits):
     training = dpsgd.Training(epsilon=2.0, steps=5)
     first = Recorder()

@@ -208,9 +208,10 @@ def train(model: nn.Module, records: Records, training: Training, gradient_filte
 
 
 def _write(model: nn.Module, gradient: torch.Tensor) -> None:
+    """A copy: the next backward pass adds private gradients into .grad, which a filter's own memory must never see."""
     start = 0
     for parameter in model.parameters():
-        parameter.grad = gradient[start : start + parameter.numel()].view_as(parameter).to(parameter.dtype)
+        parameter.grad = gradient[start : start + parameter.numel()].view_as(parameter).to(parameter.dtype, copy=True)
         start += parameter.numel()
 
 
