@@ -9,10 +9,10 @@ experiment goes on.
 
 import concurrent.futures
 import itertools
-import json
 import multiprocessing
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from torch import nn
 from vpaudit import data, distances, dpsgd, io, ranges
 from vpaudit.config import Config
 from vpaudit.experiments.bench import Bench, progress
+from vpaudit.journal import Journal
 from vpaudit.layout import Layout
 from vpaudit.rng import generator
 
@@ -37,6 +38,10 @@ TRIES = {  # nine each; the best of a coarser set lay at an end of it for two me
 }
 PUBLIC_METHODS = ("wiener", "subspace", "diffusion")
 TUNING_SEED = 1000
+CODE = [
+    Path(__file__),
+    *(Path(dpsgd.__file__).parent / f"{name}.py" for name in ("dpsgd", "mechanism", "accounting", "rng")),
+]
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,13 @@ def _in_processes(jobs: list[tuple], title: str, workers: int):
 def _combination(config: Config, layout: Layout, splits: dict[str, dpsgd.Records], job: Combination) -> list[dict]:
     """Rows of all seeds, at the settings that did best on the validation images."""
     tried = [(_cached(config, layout, splits, job, TUNING_SEED, o, "validation"), o) for o in job.tries]
-    best = max(tried, key=lambda pair: pair[0]["accuracy"])[1]
+    best = max(tried, key=lambda pair: pair[0][0])[1]
     rows = []
     for seed in range(config.experiments.dpsgd.seeds):
-        done = _cached(config, layout, splits, job, seed, best, "test")
+        accuracy, seconds = _cached(config, layout, splits, job, seed, best, "test")
         row = {"model": job.model, "method": job.method, "public": job.public, "epsilon": job.epsilon, "seed": seed}
         row |= {"lr": best["lr"], "setting": float(best.get("gain", best.get("rank", np.nan)))}
-        rows.append({**row, "seconds": done["seconds"], "value": done["accuracy"]})
+        rows.append({**row, "seconds": seconds, "value": accuracy})
     return rows
 
 
@@ -133,21 +138,24 @@ def _features(splits: dict[str, dpsgd.Records]) -> dict[str, dpsgd.Records]:
     return {name: (((v - mean) / std).float()[:, :, None, None], splits[name][1]) for name, v in made.items()}
 
 
-def _cached(config, layout, splits, job: Combination, seed: int, options: dict, judge: str) -> dict:
-    """One run, from work/ where it was made before."""
+def _cached(config, layout, splits, job: Combination, seed: int, options: dict, judge: str) -> tuple[float, float]:
+    """Accuracy and seconds of one run, from work/ where the same code made it before."""
     settings = config.experiments.dpsgd
-    about = (job.model, job.method, job.public, job.epsilon, seed, settings.steps, len(splits["private"][0]))
-    path = layout.work / "dpsgd" / f"{'-'.join(str(v) for v in (*about, *options.values()))}.json"
-    if not path.exists():
+    about = (job.model, job.method, job.public, job.epsilon, seed, judge, settings.steps, len(splits["private"][0]))
+    key = {"run": about, "options": options, "seed": config.seed, "data": [config.data.name, settings.features_data]}
+    if job.method == "diffusion":
+        key |= {"prior": settings.gradient_prior.model_dump(mode="json")}
+
+    def run() -> np.ndarray:
         begun = time.perf_counter()
         training = dpsgd.Training(epsilon=job.epsilon, lr=options["lr"], steps=settings.steps)
         network = dpsgd.MODELS[job.model](tuple(splits["private"][0].shape[1:]), 10, seed)
         chosen = _filter(config, layout, splits, job, training, options, seed)
         report = dpsgd.train(network, splits["private"], training, chosen, (config.seed, "dpsgd", seed))
         assert report["epsilon"] <= job.epsilon * (1 + 1e-9), "the accounting does not depend on the filter"
-        found = {"accuracy": dpsgd.accuracy(network, splits[judge]), "seconds": time.perf_counter() - begun, **report}
-        io.write_json(path, found)
-    return json.loads(path.read_text())
+        return np.array([dpsgd.accuracy(network, splits[judge]), time.perf_counter() - begun])
+
+    return tuple(Journal(layout.work / "dpsgd", CODE, [])(key, run).tolist())
 
 
 def _filter(config, layout, splits, job: Combination, training: dpsgd.Training, options, seed: int) -> dpsgd.Filter:
