@@ -166,6 +166,6 @@ def _denoising(table: pd.DataFrame) -> str:
         f"{len(cells['above'])} gain, {len(cells['below'])} lose and {len(cells['open'])} stay open. Gains, in points: "
         f"{'; '.join(cells['above']) or 'none'}. Tuning: {len(TRIES['plain'])} runs a filter, model and ε, for plain "
         f"DP-SGD as for the others; the best learning rate lay at an end of its grid for {', '.join(at_edge)}, where a "
-        "wider grid might do better. Time of a run over plain DP-SGD's, median (on record from a machine that other jobs "
-        "shared, Kalman's most): " + ", ".join(f"{name} {ratio:.2g}" for name, ratio in costs.items()) + ".\n"
+        "wider grid might do better. Time of a run over plain DP-SGD's, median (on record from a machine that other "
+        "jobs shared, Kalman's most): " + ", ".join(f"{name} {ratio:.2g}" for name, ratio in costs.items()) + ".\n"
     )
