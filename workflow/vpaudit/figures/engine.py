@@ -298,7 +298,7 @@ def fitted(results, style: dict):
     right.set_ylabel("distance to converged / range")
     for axes in (left, right):
         log_axis(axes, table["mu"], "µ = C/σ")
-    legend(figure, np.array([[left]]), 4)
+    legend(figure, left, 4)
     return figure, pd.concat([*tables, apart.assign(metric="rmse_converged", relative_to="pixel range")])
 
 
