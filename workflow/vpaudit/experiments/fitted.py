@@ -9,7 +9,8 @@ import pandas as pd
 from vpaudit.experiments.bench import Bench
 
 MORE = 320
-CONVERGED = {"kind": "multistep", "order": 3, "steps": 60}  # 32 already lie within half a per cent of the range of 100 (`calls`)
+# 32 steps already lie within half a per cent of the range of 100 (`calls`).
+CONVERGED = {"kind": "multistep", "order": 3, "steps": 60}
 
 
 def run(bench: Bench) -> pd.DataFrame:
