@@ -116,10 +116,10 @@ def measure(
     achieved = [meter.against_targets(*pair) for pair in zip(draws, features)]
     tables = [meter.rows(v, knowledge=knowledge, rounds=1, draw=k, **tag) for k, v in enumerate(achieved)]
     others = meter.rows(meter.against_others(draws[0], features[0]), kind="reconstruction_vs_other", **tag)
-    agreement = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in CONSISTENCY.items()})
+    agreed = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in CONSISTENCY.items()})
     if len(draws) > 1:
-        agreement = agreement_rows(meter, draws, features, achieved, tag)
-    return {"metrics": pd.concat(tables), "baselines": others, "consistency": agreement}
+        agreed = agreement_rows(meter, draws, features, achieved, tag)
+    return {"metrics": pd.concat(tables), "baselines": others, "consistency": agreed}
 
 
 def agreement_rows(meter: Meter, draws, features, achieved, tag: dict) -> pd.DataFrame:

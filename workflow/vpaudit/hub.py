@@ -124,11 +124,11 @@ def pinned(lock: Path, name: str, about: dict) -> str:
     return recorded["revision"] if known else about["revision"]
 
 
-def record(lock: Path, name: str, repo: str, commit: str, files: dict[str, str]) -> None:
+def record(lock: Path, name: str, repo: str, commit: str, digests: dict[str, str]) -> None:
     """Write what was fetched into the lock the first time; afterwards refuse anything else.
 
     Args:
-        files: sha256 by file name.
+        digests: sha256 by file name.
 
     Raises:
         VpauditError: the lock says other bytes; both are named.
@@ -136,14 +136,14 @@ def record(lock: Path, name: str, repo: str, commit: str, files: dict[str, str])
     content = _read(lock)
     if name in content and content[name]["repo"] == repo:
         before = content[name]["files"]
-        changed = [file for file in files if file in before and before[file] != files[file]]
+        changed = [file for file in digests if file in before and before[file] != digests[file]]
         if changed:
             raise VpauditError(
-                f"{repo}: {changed[0]} has sha256 {files[changed[0]]}, {lock} recorded {before[changed[0]]}",
+                f"{repo}: {changed[0]} has sha256 {digests[changed[0]]}, {lock} recorded {before[changed[0]]}",
                 f"if the change is meant, delete {name} from {lock} and fetch again; results will differ",
             )
         return
-    content[name] = {"repo": repo, "revision": commit, "files": files}
+    content[name] = {"repo": repo, "revision": commit, "files": digests}
     with io.atomic(lock) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
 

@@ -25,11 +25,11 @@ def fetch(name: str, about: dict, folder: Path, lock: Path, pauses=hub.PAUSES) -
     folder = Path(folder) / name
     if (folder / MARK).exists():
         return folder
-    source, files = about["hub"], folder / "files"
+    source, content = about["hub"], folder / "files"
     patterns = list(source["splits"].values())
-    commit = hub.download(source["repo"], hub.pinned(lock, name, source), patterns, files, "dataset", pauses)
-    found = sorted({path for pattern in patterns for path in hub.matching(files, pattern)})
-    digests = {path.relative_to(files).as_posix(): io.sha256(path) for path in found}
+    commit = hub.download(source["repo"], hub.pinned(lock, name, source), patterns, content, "dataset", pauses)
+    found = sorted({path for pattern in patterns for path in hub.matching(content, pattern)})
+    digests = {path.relative_to(content).as_posix(): io.sha256(path) for path in found}
     hub.record(lock, name, source["repo"], commit, digests)
     io.write_json(
         folder / MARK,
@@ -56,17 +56,17 @@ class Split:
     """
 
     def __init__(self, name: str, about: dict, split: str, folder: Path):
-        files, wanted = folder / name / "files", about["hub"]["splits"].get(split) or about["hub"]["splits"]["all"]
+        content, wanted = folder / name / "files", about["hub"]["splits"].get(split) or about["hub"]["splits"]["all"]
         if not (folder / name / MARK).exists():
             raise VpauditError(f"{name} is not in {folder}", f"run `vpaudit fetch {name}` ({about['licence']})")
-        self.paths = hub.matching(files, wanted)
+        self.paths = hub.matching(content, wanted)
         if not self.paths:
-            raise VpauditError(f"{files} holds no {wanted}", f"delete {folder / name} and run `vpaudit fetch {name}`")
+            raise VpauditError(f"{content} holds no {wanted}", f"delete {folder / name} and run `vpaudit fetch {name}`")
         self.size = about["shape"][1]
         try:
             self.tables = [pyarrow.parquet.ParquetFile(path) for path in self.paths]
         except (pyarrow.ArrowException, OSError) as error:
-            raise VpauditError(f"{files}: a file is not Parquet: {error}", f"run `vpaudit fetch {name}`") from error
+            raise VpauditError(f"{content}: a file is not Parquet: {error}", f"run `vpaudit fetch {name}`") from error
         self.ends = list(itertools.accumulate(table.metadata.num_rows for table in self.tables))
         self.image, self.label = self._columns()
         self.class_names = tuple(about.get("class_names") or self._names() or ("image",))

@@ -166,8 +166,8 @@ def _digits(split: str, test_images: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _idx_split(name: str, about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
     prefix = {"train": "train", "test": "t10k"}[split]
-    files = [f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"]
-    return tuple(read_idx(FULL / name / file, about["files"][file], name) for file in files)
+    names = [f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"]
+    return tuple(read_idx(FULL / name / file, about["files"][file], name) for file in names)
 
 
 def read_idx(path: Path, expected: str, name: str) -> np.ndarray:

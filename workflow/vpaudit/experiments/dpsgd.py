@@ -148,17 +148,17 @@ def _cached(config, layout, splits, job: Combination, seed: int, options: dict, 
 
     def run() -> np.ndarray:
         begun = time.process_time()  # one thread a run: not what other processes take
-        training = dpsgd.Training(epsilon=job.epsilon, lr=options["lr"], steps=settings.steps)
+        rule = dpsgd.Training(epsilon=job.epsilon, lr=options["lr"], steps=settings.steps)
         network = dpsgd.MODELS[job.model](tuple(splits["private"][0].shape[1:]), 10, seed)
-        chosen = _filter(config, layout, splits, job, training, options, seed)
-        report = dpsgd.train(network, splits["private"], training, chosen, (config.seed, "dpsgd", seed))
+        chosen = _filter(config, layout, splits, job, rule, options, seed)
+        report = dpsgd.train(network, splits["private"], rule, chosen, (config.seed, "dpsgd", seed))
         assert report["epsilon"] <= job.epsilon * (1 + 1e-9), "the accounting does not depend on the filter"
         return np.array([dpsgd.accuracy(network, splits[judge]), time.process_time() - begun])
 
     return tuple(Journal(layout.work / "dpsgd", CODE, [])(key, run).tolist())
 
 
-def _filter(config, layout, splits, job: Combination, training: dpsgd.Training, options, seed: int) -> dpsgd.Filter:
+def _filter(config, layout, splits, job: Combination, rule: dpsgd.Training, options, seed: int) -> dpsgd.Filter:
     if job.method == "plain":
         return dpsgd.plain
     if job.method == "kalman":
@@ -166,9 +166,9 @@ def _filter(config, layout, splits, job: Combination, training: dpsgd.Training, 
     if job.method == "diffusion":
         return _diffusion(config, layout, splits, job.public)
     records = splits[job.public]
-    batch = min(len(records[0]), round(training.sample_rate * len(splits["private"][0])))
+    batch = min(len(records[0]), round(rule.sample_rate * len(splits["private"][0])))
     key = (config.seed, "public gradients", seed)
-    gradients = dpsgd.PublicGradients(records, training.max_grad_norm, batch, MINI_BATCHES, REFRESH, key)
+    gradients = dpsgd.PublicGradients(records, rule.max_grad_norm, batch, MINI_BATCHES, REFRESH, key)
     return dpsgd.Wiener(gradients) if job.method == "wiener" else dpsgd.Subspace(gradients, options["rank"])
 
 
@@ -208,14 +208,14 @@ def _diffusion(config: Config, layout: Layout, splits: dict[str, dpsgd.Records],
 
 def public_gradients(config: Config, records, shape, runs: int = 8, every: int = 2) -> tuple[torch.Tensor, float]:
     """(n, 10, H, W) mini-batch gradients over their root mean square, and that; from plain SGD on public data."""
-    found, weights, training = [], shape[0] * shape[1] * shape[2] * 10, dpsgd.Training(epsilon=1.0)
+    found, weights, rule = [], shape[0] * shape[1] * shape[2] * 10, dpsgd.Training(epsilon=1.0)
     for seed in range(runs):
         model = dpsgd.logistic(shape, 10, seed)
         rng = generator(config.seed, "public run", seed)
         for step in range(config.experiments.dpsgd.steps):
             pick = torch.randperm(len(records[0]), generator=rng)[: len(records[0]) // 2]
             part = records[0][pick], records[1][pick]
-            gradient = dpsgd.clipped_gradients(model, part, training.max_grad_norm).mean(dim=0)
+            gradient = dpsgd.clipped_gradients(model, part, rule.max_grad_norm).mean(dim=0)
             if step % every == 0:
                 found.append(gradient[:weights].view(10, *shape[1:]))
             with torch.no_grad():

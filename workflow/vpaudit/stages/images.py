@@ -108,7 +108,7 @@ def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto")
     total = len(seen) * sum(a.steps for a, _, _ in jobs)
     with tqdm(total=total, desc=f"mu={part}", unit="call", disable=None, ascii=True, ncols=79) as bar:
         for settings, conditioning, draw in jobs:
-            shards = []
+            finished = []
             for start in range(0, len(seen), config.shard_size):
                 some = seen[start : start + config.shard_size]
 
@@ -122,10 +122,10 @@ def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto")
 
                 plain = settings.model_dump(exclude={"draws", "conditioning"})
                 key = [plain, conditioning, draw, config.seed, config.prior.precision, config.prior.rows]
-                shards.append(journal([*key, config.jobs.store, some.ids.tolist()], compute))
+                finished.append(journal([*key, config.jobs.store, some.ids.tolist()], compute))
                 bar.update(len(some) * settings.steps)
             results.setdefault(f"{prior_name(settings.kind, conditioning)}.{settings.name}", []).append(
-                np.concatenate(shards)
+                np.concatenate(finished)
             )
     stacked = {name: np.stack(draws) for name, draws in results.items()}
     with io.atomic(layout.reconstruction(part)) as temporary:
@@ -320,8 +320,8 @@ def domain(config: Config, layout: Layout, device: str = "auto") -> None:
     network = Priors(config, layout, device).network
     card = layout.prior_card
     if "held_out_mse_by_sigma" in card:
-        kind, pixels = f"{card['held_out_images']} held-out images", x[0].numel()
-        usual = {float(s): pixels * v for s, v in card["held_out_mse_by_sigma"].items()}
+        kind, count = f"{card['held_out_images']} held-out images", x[0].numel()
+        usual = {float(s): count * v for s, v in card["held_out_mse_by_sigma"].items()}
         measured = distance.errors(network, x, [(config.seed, i) for i in ids.tolist()], usual)
     else:
         from vpaudit.experiments.bench import Bench
@@ -365,14 +365,14 @@ def _meters(config: Config, layout: Layout, images: slice, device: str):
     from vpaudit import evaluate as measure
 
     with _open(layout.targets) as file:
-        pixels, ids = file["images"], torch.from_numpy(file["ids"].astype(np.int64))
-    lpips = measure.backbone(config, ranges.from_uint8(pixels[:1]).shape, chosen(device))
-    everyone = [measure.other_targets(len(pixels), config.seed, k) for k in range(config.evaluate.unrelated)]
-    step = measure.at_once(pixels.shape[1:3])
+        arrays, ids = file["images"], torch.from_numpy(file["ids"].astype(np.int64))
+    lpips = measure.backbone(config, ranges.from_uint8(arrays[:1]).shape, chosen(device))
+    everyone = [measure.other_targets(len(arrays), config.seed, k) for k in range(config.evaluate.unrelated)]
+    step = measure.at_once(arrays.shape[1:3])
     for start in range(images.start, images.stop, step):
         own = slice(start, min(start + step, images.stop))
-        others = [ranges.from_uint8(pixels[order[own].numpy()]) for order in everyone]
-        meter = measure.Meter(config, ranges.from_uint8(pixels[own]), ids[own], others, lpips, chosen(device))
+        others = [ranges.from_uint8(arrays[order[own].numpy()]) for order in everyone]
+        meter = measure.Meter(config, ranges.from_uint8(arrays[own]), ids[own], others, lpips, chosen(device))
         yield slice(own.start - images.start, own.stop - images.start), meter
 
 

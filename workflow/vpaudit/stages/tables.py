@@ -15,13 +15,13 @@ def bounds(config: Config, layout: Layout) -> None:
     from vpaudit.bounds import table as law
 
     with np.load(layout.targets) as file:
-        pixels = file["images"].reshape(len(file["images"]), -1)
-    norms, variances = np.empty(len(pixels)), np.empty(len(pixels))
-    for start in range(0, len(pixels), 256):  # 256 x 256 images are too many for doubles at once
-        block = ranges.signed(pixels[start : start + 256])
+        flat = file["images"].reshape(len(file["images"]), -1)
+    norms, variances = np.empty(len(flat)), np.empty(len(flat))
+    for start in range(0, len(flat), 256):  # 256 x 256 images are too many for doubles at once
+        block = ranges.signed(flat[start : start + 256])
         norms[start : start + 256], variances[start : start + 256] = np.linalg.norm(block, axis=1), block.var(axis=1)
     unrelated = pd.read_parquet(layout.part("baselines", "unrelated"))
-    table = law.table(norms, variances, pixels.shape[1], unrelated, config.mechanism, config.bounds)
+    table = law.table(norms, variances, flat.shape[1], unrelated, config.mechanism, config.bounds)
     write_table(layout.table("bounds"), table.assign(dataset=config.dataset))
 
 
@@ -32,8 +32,8 @@ def theory(config: Config, layout: Layout) -> None:
     from vpaudit.bounds import prior_aware
 
     with np.load(layout.targets) as file:
-        pixels = ranges.signed(file["images"])
-    norms = np.linalg.norm(pixels.reshape(len(pixels), -1), axis=1)
+        flat = ranges.signed(file["images"])
+    norms = np.linalg.norm(flat.reshape(len(flat), -1), axis=1)
     measured = [pd.read_parquet(layout.experiment(name)) for name in ("curves", "scores", "ball")]
     variances = load_file(layout.gaussian / "gaussian.safetensors")["variances"]
     rule = config.mechanism
