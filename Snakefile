@@ -1,6 +1,6 @@
 # Visual privacy auditing: data -> privatize -> reconstruct -> evaluate -> consistency, bounds -> figures -> report.
 # The default study is config/config.yaml (the embedded one); `--configfile config/smoke.yaml` lays another over it.
-from vpaudit import parts
+from vpaudit.study import shards
 
 
 configfile: "config/config.yaml"
@@ -11,7 +11,7 @@ report: "workflow/report/workflow.rst"
 
 wildcard_constraints:
     mu=r"[0-9.e+-]+",
-    part=parts.PATTERN,
+    part=shards.PATTERN,
     figure=r"\w+",
     experiment=r"\w+",
 

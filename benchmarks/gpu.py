@@ -20,12 +20,13 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vpaudit import attack, io
-from vpaudit.config import Attack
-from vpaudit.mechanism import Observation
+from vpaudit.attack import reconstruct
+from vpaudit.base import files
 from vpaudit.priors import network
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_scheduler
+from vpaudit.privacy.mechanism import Observation
+from vpaudit.study.config import Attack
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
@@ -132,7 +133,7 @@ def attacked(prior: NetworkPrior) -> tuple[float, torch.Tensor]:
     """Seconds of the second of two attacks, and its images."""
     seen, images = observed(prior), []
     for _ in range(2):
-        seconds = timed(lambda: images.append(attack.reconstruct(seen, prior, TWENTY, 0)))
+        seconds = timed(lambda: images.append(reconstruct.reconstruct(seen, prior, TWENTY, 0)))
     return seconds, images[-1]
 
 
@@ -147,7 +148,7 @@ def main() -> None:
     names = [name for name in SHIPPED if (ROOT / "resources/priors" / name).exists()]
     rows = [row for name in (*names, *LAYOUTS) for row in rows_of(name, arguments.seconds)]
     table = pd.DataFrame(rows).assign(device=torch.cuda.get_device_name(), torch=torch.__version__)
-    with io.atomic(Path(arguments.out)) as temporary:
+    with files.atomic(Path(arguments.out)) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from diffusers_dmse import DMSEScheduler
 
-from vpaudit import attack
-from vpaudit.config import Attack
-from vpaudit.mechanism import Observation
-from vpaudit.priors.base import per_image
+from vpaudit.attack import reconstruct
+from vpaudit.base.pixels import per_image
 from vpaudit.priors.network import NetworkPrior
+from vpaudit.privacy.mechanism import Observation
+from vpaudit.study.config import Attack
 
 
 @dataclass
@@ -103,7 +103,7 @@ def _ours(options: dict, counted: Counted, y, s, calls, generator):
     seen = Observation(y, ones, ones * s, ids, ids, "benchmark", 1.0 / s)
     settings = Attack(name="ours", steps=calls, **options)
     before = counted.prior.calls
-    images = attack.reconstruct(seen, counted.prior, settings, seed=0)
+    images = reconstruct.reconstruct(seen, counted.prior, settings, seed=0)
     counted.calls += (counted.prior.calls - before) // len(y)
     return images
 

@@ -22,15 +22,16 @@ import peers
 import torch
 from tqdm import tqdm
 
-from vpaudit import attack
-from vpaudit import config as configuration
-from vpaudit.config import Attack
-from vpaudit.layout import Layout
-from vpaudit.mechanism import Observation
+from vpaudit.attack import reconstruct
+from vpaudit.base.files import write_table
+from vpaudit.base.randomness import KeyedNoise
 from vpaudit.priors import network
-from vpaudit.rng import KeyedNoise
-from vpaudit.stages.images import Priors, read_targets
-from vpaudit.stages.tables import write_table
+from vpaudit.privacy.mechanism import Observation
+from vpaudit.stages.adversary import Priors
+from vpaudit.stages.inputs import read_targets
+from vpaudit.study import config as configuration
+from vpaudit.study.config import Attack
+from vpaudit.study.layout import Layout
 
 NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one for all
 CALLS = (6, 10, 20)
@@ -41,7 +42,7 @@ UNET = Path(__file__).parents[1] / "resources/priors/cifar10_unet"  # has convol
 
 def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:
     """method, ours, mu, asked, calls (really made), seconds (of all images), image, metric, value."""
-    from vpaudit.evaluate import Meter
+    from vpaudit.measure.meter import Meter
 
     prior = Priors(config, layout, "cpu").network
     x, _, ids = (v[:images] for v in read_targets(layout))
@@ -81,7 +82,7 @@ def overhead_table(config, layout: Layout) -> pd.DataFrame:
                 pairs = []
                 for _ in range(3):
                     begun = time.perf_counter()
-                    attack.reconstruct(seen, prior, settings, 0)
+                    reconstruct.reconstruct(seen, prior, settings, 0)
                     between = time.perf_counter()
                     bare_forward(prior, count, calls)
                     pairs.append((between - begun, time.perf_counter() - between))

@@ -9,7 +9,7 @@ rule benchmark_table:
         PATHS.prior / "few_step.json",
         "benchmarks/run.py",
         "benchmarks/peers.py",
-        code("attack.py", "samplers.py", "fewstep.py", "priors/network.py"),
+        code("reconstruct"),
     output:
         PATHS.results / "benchmarks/{what}.parquet",
     log:

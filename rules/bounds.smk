@@ -5,13 +5,7 @@ rule bounds:
     input:
         PATHS.targets,
         PATHS.part("baselines", "unrelated"),
-        code(
-            "bounds/table.py",
-            "bounds/rero.py",
-            "bounds/uninformed.py",
-            "accounting.py",
-            "names.py",
-        ),
+        code("bounds"),
     output:
         PATHS.table("bounds"),
     log:

@@ -1,14 +1,16 @@
 # Helpers only: the checked configuration, paths, and what the rules share.
+import os
 import sys
 from pathlib import Path
 
 import yaml
 
-from vpaudit import captions, config as configuration, figures, parts
-from vpaudit.config import stage_settings
+from vpaudit.report import captions, figures
+from vpaudit.study import config as configuration, depends, shards
+from vpaudit.study.config import stage_settings
 from snakemake.exceptions import WorkflowError
-from vpaudit.errors import VpauditError
-from vpaudit.layout import Layout
+from vpaudit.base.errors import VpauditError
+from vpaudit.study.layout import Layout
 
 try:
     STUDY = configuration.resolve(
@@ -18,14 +20,19 @@ except VpauditError as error:
     sys.exit(f"error: {error}")
 
 PATHS = Layout(STUDY)
-PARTS = parts.names(STUDY)
+PARTS = shards.names(STUDY)
 configuration.save(STUDY, PATHS.config)
-PACKAGE = Path("workflow/vpaudit")
+PACKAGE = depends.PACKAGE
 
 
-def code(*names):
-    """Library modules as inputs; an edit of one runs its rules again, a mere touch does not."""
-    return [str(PACKAGE / name) for name in names]
+def code(stage):
+    """Source files of a stage as inputs; an edit of one runs its rules again, a mere touch does not."""
+    return [relative(path) for path in depends.code(stage)]
+
+
+def relative(path):
+    """From the working copy's root, so that what Snakemake remembers holds in another folder."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def settings(stage):
@@ -35,7 +42,7 @@ def settings(stage):
 
 def stage(name, options=""):
     """The command of a stage."""
-    return f"python -m vpaudit --log {{log}} {name} --config {PATHS.config} {options}"
+    return f"python -m vpaudit --log {{log}} stage {name} --config {PATHS.config} {options}"
 
 
 IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -97,9 +104,17 @@ def few_step_plan(wildcards):
 
 
 def figure_code(name):
-    """The module that draws a figure."""
+    """The module that draws a figure, with all that it imports."""
     source = figures.ALL[name].__module__.removeprefix("vpaudit.")
-    return code(Path(*source.split(".")).with_suffix(".py"))
+    return [relative(path) for path in depends.code_of_module(source)]
+
+
+def experiment_code(wildcards):
+    """The module of an experiment, with all that it imports."""
+    name = getattr(wildcards, "experiment", None) or wildcards.measurement
+    return [
+        relative(path) for path in depends.code_of_module(f"experiments.{name}.run")
+    ]
 
 
 def engine_figure_inputs(wildcards):
@@ -128,7 +143,7 @@ def engine_figure_inputs(wildcards):
 def arrays():
     """Targets, and what is released and reconstructed of them (of a study in parts, of the first) at every mu."""
     at_mu = (PATHS.observation, PATHS.reconstruction)
-    firsts = [parts.at(STUDY, mu)[0] for mu in STUDY.mu_names]
+    firsts = [shards.at(STUDY, mu)[0] for mu in STUDY.mu_names]
     return [PATHS.targets, *(f(part) for part in firsts for f in at_mu)]
 
 

@@ -9,7 +9,7 @@ rule collect:
             for table in ("metrics", "baselines", "consistency")
             for part in PARTS
         ],
-        code("stages/tables.py"),
+        code("collect"),
     output:
         [PATHS.table(table) for table in ("metrics", "baselines", "consistency")],
     log:
@@ -31,14 +31,7 @@ rule summary:
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
         [PATHS.experiment(name) for name in STUDY.experiments.with_study],
-        code(
-            "summary.py",
-            "claims.py",
-            "open_questions.py",
-            "study.py",
-            "names.py",
-            "stats.py",
-        ),
+        code("summary"),
     output:
         PATHS.summary,
     log:

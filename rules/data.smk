@@ -7,8 +7,7 @@
 rule targets:
     input:
         fetched_data,
-        code("data/read.py", "data/local.py", "data/decode.py", "data/cards.yaml"),
-        code("stages/images.py"),
+        code("targets"),
     output:
         PATHS.targets,
     log:
@@ -58,7 +57,7 @@ rule overlap:
         PATHS.targets,
         training_images,
         prior_files(),
-        code("data/overlap.py"),
+        code("overlap"),
     output:
         PATHS.results / "overlap.json",
     log:

@@ -6,7 +6,7 @@ rule domain:
     input:
         PATHS.targets,
         prior_files(),
-        code("domain.py", "rng.py", "priors/network.py", "priors/schedule.py"),
+        code("domain"),
     output:
         PATHS.table("domain"),
     log:

@@ -5,7 +5,7 @@ rule baseline:
     input:
         PATHS.targets,
         PATHS.gaussian / "gaussian.safetensors",
-        code("evaluate.py", "metrics.py", "lpips_backbone.py", "stages/images.py"),
+        code("baseline"),
     output:
         PATHS.part("baselines", "unrelated"),
     log:
@@ -27,13 +27,7 @@ rule evaluate:
     input:
         PATHS.targets,
         PATHS.reconstruction("{part}"),
-        code(
-            "evaluate.py",
-            "metrics.py",
-            "lpips_backbone.py",
-            "consistency.py",
-            "stages/images.py",
-        ),
+        code("evaluate"),
     output:
         PATHS.part("metrics", "{part}"),
         PATHS.part("baselines", "{part}"),

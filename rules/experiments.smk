@@ -1,6 +1,6 @@
 # in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.parquet, figures/<study>-engine/*
 # Beyond the paper's study and not part of the default target: `snakemake experiments`.
-from vpaudit.names import EXPERIMENTS, MEASUREMENTS
+from vpaudit.base.labels import EXPERIMENTS, MEASUREMENTS
 
 
 rule experiment:
@@ -9,10 +9,7 @@ rule experiment:
         prior_files(),
         PATHS.prior / "few_step.json",
         PATHS.gaussian / "gaussian.safetensors",
-        lambda wildcards: code(f"experiments/{wildcards.experiment}.py"),
-        code("experiments/bench.py", "attack.py", "samplers.py", "fewstep.py"),
-        code("knowledge.py", "rounds.py", "gradients.py", "mechanism.py"),
-        code("metrics.py", "evaluate.py", "consistency.py", "priors/network.py"),
+        experiment_code,
     output:
         PATHS.experiment("{experiment}", "{mu}"),
     log:
@@ -38,15 +35,7 @@ rule measurement:
         PATHS.targets,
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
-        lambda wildcards: code(f"experiments/{wildcards.measurement}.py"),
-        code(
-            "experiments/bench.py",
-            "samplers.py",
-            "metrics.py",
-            "distances.py",
-            "priors/network.py",
-        ),
-        code("bounds/floor.py", "bounds/information.py", "dpsgd.py", "attack.py"),
+        experiment_code,
     output:
         PATHS.experiment("{measurement}"),
     log:
@@ -83,7 +72,7 @@ rule experiment_table:
     conda:
         "../environment.yml"
     shell:
-        stage("experiment-table", "--name {wildcards.experiment}")
+        stage("experiment_table", "--name {wildcards.experiment}")
 
 
 # The denoised gradients alone: `snakemake --configfile config/dpsgd.yaml dpsgd` is the full version.

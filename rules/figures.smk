@@ -4,8 +4,6 @@
 rule figure:
     input:
         figure_inputs,
-        code("figures/__init__.py", "figures/style.py", "figures/axes.py"),
-        code("study.py", "names.py", "stats.py", "captions.py"),
     output:
         [PATHS.figure("{figure}", kind) for kind in ("pdf", "csv", "txt")],
         png=shown(PATHS.figure("{figure}", "png")),
@@ -25,13 +23,6 @@ rule figure:
 rule engine_figure:
     input:
         engine_figure_inputs,
-        code(
-            "figures/__init__.py",
-            "figures/panels.py",
-            "figures/style.py",
-            "figures/axes.py",
-        ),
-        code("study.py", "names.py", "stats.py", "captions.py"),
     output:
         [PATHS.engine_figures / f"{{figure}}.{kind}" for kind in ("pdf", "csv", "txt")],
         png=shown(PATHS.engine_figures / "{figure}.png"),
@@ -50,8 +41,7 @@ rule latex:
     input:
         [PATHS.table(table) for table in ("metrics", "baselines", "bounds")],
         PATHS.summary,
-        code("figures/latex.py", "figures/curves.py"),
-        code("study.py", "names.py", "stats.py", "captions.py"),
+        code("latex"),
     output:
         [
             PATHS.figure(name, kind)

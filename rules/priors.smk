@@ -10,12 +10,7 @@ RESIDUAL = (
 rule train_prior:
     input:
         training_images,
-        code(
-            "priors/train.py",
-            "priors/card.py",
-            "priors/network.py",
-            "priors/schedule.py",
-        ),
+        code("prior"),
     output:
         PATHS.trained_prior / "card.json",
         PATHS.trained_prior / "samples.png",
@@ -50,8 +45,7 @@ rule few_step:
     params:
         settings=settings("few_step"),
     shell:
-        f"python -m vpaudit --log {{log}} few-step --config {PATHS.config} --prior {PATHS.prior} "
-        "--threads {threads}"
+        stage("few_step", "--threads {threads}")
 
 
 # A public prior: its licence is shown, then it is fetched, verified, recorded and brought into our layout.
@@ -73,7 +67,7 @@ rule fetch_prior:
 rule fit_gaussian:
     input:
         training_images,
-        code("priors/gaussian.py"),
+        code("fit_gaussian"),
     output:
         PATHS.results / "gaussian/card.json",
         PATHS.results / "gaussian/gaussian.safetensors",
@@ -82,4 +76,4 @@ rule fit_gaussian:
     conda:
         "../environment.yml"
     shell:
-        f"python -m vpaudit --log {{log}} fit-gaussian --config {PATHS.config} --out {PATHS.results / 'gaussian'}"
+        stage("fit_gaussian")

@@ -4,7 +4,7 @@
 rule privatize:
     input:
         PATHS.targets,
-        code("mechanism.py", "rng.py", "ranges.py", "parts.py", "stages/images.py"),
+        code("privatize"),
     output:
         PATHS.observation("{part}"),
     log:

@@ -8,22 +8,7 @@ rule reconstruct:
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         few_step_plan,
-        code(
-            "attack.py",
-            "samplers.py",
-            "fewstep.py",
-            "knowledge.py",
-            "mechanism.py",
-            "journal.py",
-            "stages/images.py",
-        ),
-        code(
-            "priors/base.py",
-            "priors/network.py",
-            "priors/gaussian.py",
-            "priors/spectral.py",
-            "priors/schedule.py",
-        ),
+        code("reconstruct"),
     output:
         PATHS.reconstruction("{part}"),
     log:

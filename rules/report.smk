@@ -10,21 +10,7 @@ rule report:
         ],
         [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
         arrays(),
-        code(
-            "report/__init__.py",
-            "report/words.py",
-            "report/sprites.py",
-            "report/explorer.py",
-            "report/static.py",
-            "report/template.html",
-            "report/explorer.html",
-            "report/style.css",
-            "report/chart.js",
-            "report/page.js",
-            "figures/curves.py",
-            "figures/style.py",
-        ),
-        code("study.py", "names.py", "stats.py", "captions.py"),
+        code("report"),
     output:
         PATHS.report,
     log:

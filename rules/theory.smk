@@ -7,12 +7,7 @@ rule theory_table:
         [PATHS.experiment(name) for name in ("curves", "scores", "ball")],
         PATHS.targets,
         PATHS.gaussian / "gaussian.safetensors",
-        code(
-            "bounds/prior_aware.py",
-            "bounds/floor.py",
-            "bounds/information.py",
-            "bounds/smallball.py",
-        ),
+        code("theory"),
     output:
         PATHS.table("theory"),
     log:

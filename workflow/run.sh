@@ -12,7 +12,7 @@ snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
 snakemake "$@" --quiet rules 9>&-
 config=$(python - "$@" <<'PY'
 import sys
-from vpaudit import config
+from vpaudit.study import config
 overlays, after = [], False
 for argument in sys.argv[1:]:
     after = argument == "--configfile" or (after and not argument.startswith("-"))
@@ -23,4 +23,4 @@ PY
 if [ "$#" -eq 0 ] && [ -d .dvc ] && [ -d .git ]; then
     dvc commit --force --quiet || echo "warning: DVC could not record the outputs (dvc commit failed)" >&2
 fi
-vpaudit closing --config "$config"
+vpaudit stage closing --config "$config"

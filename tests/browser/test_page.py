@@ -8,10 +8,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fake_results import write, write_figures
 
-from vpaudit import figures, report
-from vpaudit.names import number
-from vpaudit.report import sprites, words
-from vpaudit.study import Study
+from vpaudit.base.labels import number
+from vpaudit.report import figures
+from vpaudit.report import page as report
+from vpaudit.report.page import sprites, words
+from vpaudit.report.results import Study
 
 MU = (1.0, 5.0, 20.0, 100.0)
 LAST = len(MU) - 1

@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import attack, fewstep, hardware, metrics
-from vpaudit.config import Attack, Training
+from vpaudit.attack import reconstruct
+from vpaudit.base import machine
+from vpaudit.base.pixels import from_uint8
+from vpaudit.base.randomness import KeyedNoise
 from vpaudit.data import load
-from vpaudit.mechanism import Observation
+from vpaudit.measure import metrics
 from vpaudit.priors import gaussian, network
 from vpaudit.priors.spectral import SpectralPrior
 from vpaudit.priors.train import Trainer
-from vpaudit.ranges import from_uint8
-from vpaudit.rng import KeyedNoise
-from vpaudit.stages.images import chosen
+from vpaudit.privacy.mechanism import Observation
+from vpaudit.sampling import few_step
+from vpaudit.stages.inputs import chosen
+from vpaudit.study.config import Attack, Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 FASHION, GAUSSIAN = "resources/priors/fashion_mnist_dit", "resources/priors/fashion_mnist_gaussian"
@@ -61,7 +64,7 @@ def part(seen: Observation, cut: slice) -> Observation:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_sampler_gives_what_the_cpu_gives(priors, seen, name):
     settings = Attack(name="gpu", **ATTACKS[name])
-    a, b = (attack.reconstruct(seen, priors[device], settings, 0).cpu() for device in ("cpu", "cuda"))
+    a, b = (reconstruct.reconstruct(seen, priors[device], settings, 0).cpu() for device in ("cpu", "cuda"))
     rms = (a - b).square().flatten(1).mean(1).sqrt()
     assert float(rms.median()) < 1e-4
     assert float(rms.max()) < 0.02  # where a chain is unstable, rounding may grow
@@ -71,26 +74,26 @@ def test_every_sampler_gives_what_the_cpu_gives(priors, seen, name):
 @pytest.mark.parametrize("size", [1, 7])
 def test_an_image_does_not_depend_on_what_stands_beside_it(priors, seen, name, size):
     settings = Attack(name="gpu", **ATTACKS[name])
-    whole = attack.reconstruct(seen, priors["cuda"], settings, 0)
-    pieces = [attack.reconstruct(part(seen, slice(k, k + size)), priors["cuda"], settings, 0) for k in (0, 7, 63)]
+    whole = reconstruct.reconstruct(seen, priors["cuda"], settings, 0)
+    pieces = [reconstruct.reconstruct(part(seen, slice(k, k + size)), priors["cuda"], settings, 0) for k in (0, 7, 63)]
     alone = torch.cat([whole[k : k + size] for k in (0, 7, 63)])
     # network calls are filled up to a fixed size; the Gaussian prior's matrix products of a few-step solver are not
     assert torch.allclose(torch.cat(pieces), alone, atol=1e-4 if name == "few_step" else 0)
 
 
 def test_auto_is_the_gpu():
-    assert chosen("auto") == f"cuda:{hardware.claim_gpu(torch.cuda.device_count())}"
+    assert chosen("auto") == f"cuda:{machine.claim_gpu(torch.cuda.device_count())}"
 
 
 def test_few_step_solvers_work_with_a_spectral_gaussian(seen):
     """Whose cosine transform runs on the CPU."""
     closed = SpectralPrior.fit(seen.y[:50].clamp(-1, 1))
     x, s = seen.y.clamp(-1, 1).cuda(), seen.sigma.float().cuda()
-    plan = fewstep.Plan(np.array([0.1, 20.0]), np.array([[0.1, 0.0], [20.0, 0.0]]), np.full((2, 1, 7), 0.1))
+    plan = few_step.Plan(np.array([0.1, 20.0]), np.array([[0.1, 0.0], [20.0, 0.0]]), np.full((2, 1, 7), 0.1))
     ends = []
     for device in ("cpu", "cuda"):
         closed.few_step, closed.gaussian = {1: plan}, closed
-        chain = attack.chain(
+        chain = reconstruct.chain(
             closed.denoise, x.to(device), s.to(device), closed, Attack(name="f", kind="few_step", steps=1)
         )
         ends.append(list(chain)[-1].cpu())

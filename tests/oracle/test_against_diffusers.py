@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import architectures
-from vpaudit import samplers
 from vpaudit.priors import network as networks
 from vpaudit.priors.network import NetworkPrior
+from vpaudit.sampling import samplers
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 

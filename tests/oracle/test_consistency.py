@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import consistency, metrics
-from vpaudit.errors import VpauditError
-from vpaudit.rng import generator
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import generator
+from vpaudit.measure import agreement, metrics
 
 SHAPE = (200, 1, 12, 12)
 
@@ -20,8 +20,8 @@ def posterior(scale=0.4, draws=16, key="draws"):
 
 def test_expected_mse_is_the_mean_pairwise_mse_and_the_error():
     draws, target = posterior()
-    pairs = consistency.agreement(draws, lambda j, k: {"mse": metrics.mse(draws[j], draws[k])})["mse"]
-    estimated = consistency.expected_mse(draws)
+    pairs = agreement.agreement(draws, lambda j, k: {"mse": metrics.mse(draws[j], draws[k])})["mse"]
+    estimated = agreement.expected_mse(draws)
     assert torch.allclose(estimated.float(), pairs, rtol=1e-4)
     achieved = torch.stack([metrics.mse(d, target) for d in draws]).mean(0)
     assert float(estimated.mean()) == pytest.approx(2 * 0.4**2, rel=0.01)
@@ -32,13 +32,13 @@ def test_expected_mse_is_the_mean_pairwise_mse_and_the_error():
 
 def test_bands_share_out_the_error():
     draws, _ = posterior()
-    bands = consistency.expected_band_mse(draws)
-    assert torch.allclose(bands.sum(1), consistency.expected_mse(draws), rtol=1e-6)
+    bands = agreement.expected_band_mse(draws)
+    assert torch.allclose(bands.sum(1), agreement.expected_mse(draws), rtol=1e-6)
     wave = torch.cos(torch.arange(12) * 2 * torch.pi * 6 / 12).expand(1, 1, 12, 12)
-    energy = consistency.band_energy(wave)[0]
+    energy = agreement.band_energy(wave)[0]
     assert int(energy.argmax()) == 2  # half a cycle a pixel along one axis is .707 of the corner
     assert float(energy.sum()) == pytest.approx(float(wave.square().mean()))
-    flat = consistency.band_energy(torch.ones(1, 1, 12, 12))[0]
+    flat = agreement.band_energy(torch.ones(1, 1, 12, 12))[0]
     assert flat.tolist() == pytest.approx([1, 0, 0, 0], abs=1e-12)
 
 
@@ -49,12 +49,12 @@ def test_conformal_factor_holds_at_its_level():
     for _ in range(400):
         estimated = rng.uniform(0.1, 1, 40)
         achieved = estimated * rng.lognormal(0.3, 0.6, 40)
-        factor = consistency.conformal_factor(estimated[:39], achieved[:39], 0.9)
+        factor = agreement.conformal_factor(estimated[:39], achieved[:39], 0.9)
         held.append(achieved[39] <= factor * estimated[39])
     assert np.mean(held) == pytest.approx(0.9, abs=0.045)
     with pytest.raises(VpauditError, match="too few"):
-        consistency.conformal_factor(np.ones(8), np.ones(8), 0.9)
-    assert consistency.conformal_factor(np.ones(9), np.arange(1, 10), 0.9) == 9
+        agreement.conformal_factor(np.ones(8), np.ones(8), 0.9)
+    assert agreement.conformal_factor(np.ones(9), np.arange(1, 10), 0.9) == 9
 
 
 def test_trusted_spread_controls_the_share_of_false_claims():
@@ -69,16 +69,16 @@ def test_trusted_spread_controls_the_share_of_false_claims():
     false, claimed = [], []
     for _ in range(300):
         spread, error = images(61)
-        limit = consistency.trusted_spread(spread[:60], error[:60], tolerance=0.2, rate=0.05)
+        limit = agreement.trusted_spread(spread[:60], error[:60], tolerance=0.2, rate=0.05)
         real = spread[60] <= limit
         false.append(np.mean(real & (error[60] > 0.2)))
         claimed.append(real.mean())
     assert np.mean(false) <= 0.05 + 3 * np.std(false) / 300**0.5
     assert np.mean(claimed) > 0.2
-    assert consistency.trusted_spread(spread[:5], error[:5], 0.2, 0.05) == 0.0  # five images guarantee nothing
+    assert agreement.trusted_spread(spread[:5], error[:5], 0.2, 0.05) == 0.0  # five images guarantee nothing
 
 
 def test_one_draw_tells_nothing():
-    for function in (consistency.expected_mse, consistency.expected_band_mse):
+    for function in (agreement.expected_mse, agreement.expected_band_mse):
         with pytest.raises(ValueError, match="at least 2"):
             function(torch.zeros(1, 2, 1, 4, 4))

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import accounting, data, dpsgd, ranges
-from vpaudit.rng import generator
+from vpaudit import data
+from vpaudit.base import pixels
+from vpaudit.base.randomness import generator
+from vpaudit.experiments.dpsgd import training as dpsgd
+from vpaudit.privacy import accounting
 
 SHAPE = (1, 8, 8)
 
@@ -16,7 +19,7 @@ def digits():
     found = []
     for split in ("train", "test"):
         loaded = data.load("digits", split)
-        found.append((ranges.from_uint8(loaded.images), torch.from_numpy(loaded.labels.astype(np.int64))))
+        found.append((pixels.from_uint8(loaded.images), torch.from_numpy(loaded.labels.astype(np.int64))))
     return found
 
 

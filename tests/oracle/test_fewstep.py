@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import fewstep, samplers
+from vpaudit.base.randomness import generator
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.mixture import MixturePrior
-from vpaudit.rng import generator
+from vpaudit.sampling import few_step, samplers
 
 SHAPE = (1, 3, 3)
 GRID = np.geomspace(0.2, 40, 6)
@@ -30,13 +30,13 @@ def noise(count: int, key: str):
 
 
 def fitted(prior, closed, images, calls, evaluations=6):
-    plans, errors = fewstep.fit(
+    plans, errors = few_step.fit(
         prior.denoise, closed, images, GRID, calls, noise(len(images), "fit"), evaluations, report=lambda text: None
     )
     return {plan.calls: plan for plan in plans}, errors
 
 
-def end(prior, closed, plan: fewstep.Plan, x, s):
+def end(prior, closed, plan: few_step.Plan, x, s):
     levels, coefficients = plan.at(s)
     start = closed.transport(x, s, levels[:, 0])
     return samplers.last(samplers.linear_steps(prior.denoise, start, levels, coefficients, closed))
@@ -50,7 +50,7 @@ def distance_to_converged(prior, closed, plan, count=200):
     levels = samplers.noise_levels(s, 200)
     converged = samplers.last(samplers.multistep_steps(prior.denoise, x, levels, order=3))
     few = samplers.last(samplers.multistep_steps(prior.denoise, x, samplers.noise_levels(s, plan.calls), order=2))
-    return fewstep.distance(end(prior, closed, plan, x, s), converged), fewstep.distance(few, converged)
+    return few_step.distance(end(prior, closed, plan, x, s), converged), few_step.distance(few, converged)
 
 
 def test_a_gaussian_needs_no_more_than_one_call():
@@ -78,8 +78,8 @@ def test_a_plan_keeps_its_numbers_on_disk_and_between_starts(mixture, tmp_path):
     images, _ = mixture.sample(50, generator("images"))
     closed = GaussianPrior.fit(images)
     plans, _ = fitted(mixture, closed, images, [2], evaluations=0)
-    fewstep.save(list(plans.values()), tmp_path, {})
-    levels, coefficients = fewstep.load(tmp_path)[2].at(torch.from_numpy(GRID))
+    few_step.save(list(plans.values()), tmp_path, {})
+    levels, coefficients = few_step.load(tmp_path)[2].at(torch.from_numpy(GRID))
     assert np.allclose(levels.numpy(), plans[2].levels, rtol=1e-5)
     assert np.allclose(coefficients.numpy(), plans[2].coefficients, atol=1e-6)
     assert (levels[:, 0] <= torch.from_numpy(GRID).float() * (1 + 1e-6)).all()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import attack, samplers
-from vpaudit.config import Attack
-from vpaudit.mechanism import Mechanism, Observation, release_analytic
+from vpaudit.attack import reconstruct
+from vpaudit.base.randomness import KeyedNoise
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.spectral import SpectralPrior
-from vpaudit.rng import KeyedNoise
+from vpaudit.privacy.mechanism import Mechanism, Observation, release_analytic
+from vpaudit.sampling import samplers
+from vpaudit.study.config import Attack
 
 SHAPE = (1, 2, 3)
 SIGMAS = (0.05, 0.3, 1.0, 5.0, 20.0)
@@ -123,7 +124,7 @@ def test_attack_uses_s_of_each_image(prior):
     y = 0.2 * torch.randn((2, *SHAPE), generator=torch.Generator().manual_seed(8))
     lam = torch.tensor([0.5, 0.1], dtype=torch.float64)
     seen = Observation(y, lam, 0.1, torch.tensor([0, 1]), torch.tensor([0, 0]), "toy", 10.0)
-    got = attack.reconstruct(seen, prior, Attack(name="wiener", kind="wiener"), seed=0)
+    got = reconstruct.reconstruct(seen, prior, Attack(name="wiener", kind="wiener"), seed=0)
     for i, s in enumerate((0.2, 1.0)):
         mean, _ = exact_posterior(prior, (y[i].double() / lam[i]).flatten().numpy(), s)
         assert np.allclose(got[i].flatten().numpy(), np.clip(mean, -1, 1), atol=1e-4)

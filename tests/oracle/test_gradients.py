@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from vpaudit import gradients
-from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism
-from vpaudit.rng import generator
+from vpaudit.attack import gradients
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import generator
+from vpaudit.privacy.mechanism import Mechanism
 
 SHAPE = (1, 12, 12)
 

@@ -6,17 +6,19 @@ import torch
 from scipy.stats import binom
 from torch import nn
 
-from vpaudit import data, identify, ranges
-from vpaudit.bounds import rero
-from vpaudit.mechanism import Mechanism, release_analytic, release_opacus
-from vpaudit.rng import generator
+from vpaudit import data
+from vpaudit.attack import candidates as identify
+from vpaudit.base import pixels
+from vpaudit.base.randomness import generator
+from vpaudit.privacy import rero
+from vpaudit.privacy.mechanism import Mechanism, release_analytic, release_opacus
 
 
 @pytest.fixture(scope="module")
 def fashion():
     """Images and labels of the shipped test subset of Fashion-MNIST."""
     loaded = data.load("fashion_mnist", "test")
-    return ranges.from_uint8(loaded.images), torch.from_numpy(loaded.labels.astype(np.int64))
+    return pixels.from_uint8(loaded.images), torch.from_numpy(loaded.labels.astype(np.int64))
 
 
 def not_above(successes: int, trials: int, bound: float) -> bool:

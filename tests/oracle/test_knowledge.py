@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from vpaudit import knowledge
-from vpaudit.config import Knowledge, resolve
-from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism, release_analytic
-from vpaudit.priors.base import per_image
+from vpaudit.attack import knowledge
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.pixels import per_image
+from vpaudit.base.randomness import generator
 from vpaudit.priors.gaussian import GaussianPrior
-from vpaudit.rng import generator
+from vpaudit.privacy.mechanism import Mechanism, release_analytic
+from vpaudit.study.config import Knowledge, resolve
 
 SHAPE, CLIP = (1, 16, 16), 1.0
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import samplers
+from vpaudit.base.randomness import KeyedNoise, generator
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.mixture import MixturePrior
-from vpaudit.rng import KeyedNoise, generator
+from vpaudit.sampling import samplers
 
 SHAPE = (1, 2, 2)
 SIGMAS = (0.05, 0.3, 1.0, 5.0, 50.0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from vpaudit.bounds import floor, information
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.privacy import floor, information
 
 PIXELS = 40
 VARIANCES = 2.0 / np.arange(1, PIXELS + 1) ** 1.2

@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from vpaudit import rounds
-from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism, release_analytic
-from vpaudit.priors.base import per_image
+from vpaudit.attack import rounds
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.pixels import per_image
+from vpaudit.base.randomness import generator
 from vpaudit.priors.gaussian import GaussianPrior
-from vpaudit.rng import generator
+from vpaudit.privacy.mechanism import Mechanism, release_analytic
 
 SHAPE = (1, 8, 8)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from vpaudit.bounds.rero import expected_metric, gamma_of_mu
-from vpaudit.bounds.smallball import NEAREST, SmallBall
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.privacy.rero import expected_metric, gamma_of_mu
+from vpaudit.privacy.small_ball import NEAREST, SmallBall
 
 
 def gaussian_ball(dimension, samples, seed=0):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit.experiments.scale import resized
+from vpaudit.base.randomness import generator
+from vpaudit.experiments.scale.run import resized
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.spectral import SpectralPrior, frequency
-from vpaudit.rng import generator
 
 
 @pytest.fixture(scope="module")

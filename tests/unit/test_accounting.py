@@ -11,8 +11,8 @@ from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis import gdp
 from riskcal.analysis.conversions import get_advantage_from_gdp
 
-from vpaudit import accounting
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.privacy import accounting
 
 DELTA = 1e-5
 

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit import attack, fewstep, samplers
-from vpaudit.config import Attack, Training
-from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism, release_analytic
+from vpaudit.attack import reconstruct
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.pixels import per_image
+from vpaudit.base.randomness import generator
 from vpaudit.priors import network as networks
-from vpaudit.priors.base import per_image
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_network, build_scheduler
-from vpaudit.rng import generator
+from vpaudit.privacy.mechanism import Mechanism, release_analytic
+from vpaudit.sampling import few_step, samplers
+from vpaudit.study.config import Attack, Training
 
 KINDS = (
     Attack(name="raw", kind="raw"),
@@ -47,7 +48,7 @@ def prior() -> NetworkPrior:
     none = [0.0] * 5  # of the terms in closed form
     steps = np.array([[*none, 0.25, 0.75, 0.0], [*none, 0.0, 0.0, 1.0]])  # two steps of DDIM as fixed combinations
     prior.gaussian = GaussianPrior.fit(torch.rand((100, 1, 8, 8), generator=generator("gaussian")) * 2 - 1)
-    prior.few_step = {2: fewstep.Plan(levels[:, 0], levels, np.stack([steps, steps]))}
+    prior.few_step = {2: few_step.Plan(levels[:, 0], levels, np.stack([steps, steps]))}
     return prior
 
 
@@ -60,78 +61,80 @@ def seen():
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
 def test_batches_of_1_7_and_64_give_the_same(prior, seen, kind):
-    whole = attack.reconstruct(seen, prior, kind, seed=0)
-    sevens = torch.cat([attack.reconstruct(seen[i : i + 7], prior, kind, seed=0) for i in range(0, 64, 7)])
-    single = attack.reconstruct(seen[13:14], prior, kind, seed=0)
+    whole = reconstruct.reconstruct(seen, prior, kind, seed=0)
+    sevens = torch.cat([reconstruct.reconstruct(seen[i : i + 7], prior, kind, seed=0) for i in range(0, 64, 7)])
+    single = reconstruct.reconstruct(seen[13:14], prior, kind, seed=0)
     assert (whole - sevens).abs().max() <= 1e-4
     assert (whole[13:14] - single).abs().max() <= 1e-4
 
 
 def test_draws_differ_and_the_seed_counts(prior, seen):
     ddpm = KINDS[3]
-    first, second = (attack.reconstruct(seen[:4], prior, ddpm, seed=0, draw=d) for d in (0, 1))
-    other_seed = attack.reconstruct(seen[:4], prior, ddpm, seed=1)
+    first, second = (reconstruct.reconstruct(seen[:4], prior, ddpm, seed=0, draw=d) for d in (0, 1))
+    other_seed = reconstruct.reconstruct(seen[:4], prior, ddpm, seed=1)
     assert not torch.allclose(first, second)
     assert not torch.allclose(first, other_seed)
-    assert torch.equal(first, attack.reconstruct(seen[:4], prior, ddpm, seed=0))
+    assert torch.equal(first, reconstruct.reconstruct(seen[:4], prior, ddpm, seed=0))
 
 
 def test_output_is_clipped(prior, seen):
     for kind in KINDS:
-        assert attack.reconstruct(seen[:8], prior, kind, seed=0).abs().max() <= 1
+        assert reconstruct.reconstruct(seen[:8], prior, kind, seed=0).abs().max() <= 1
 
 
 def test_conditioning_reaches_the_network(prior, seen):
     mean = KINDS[1]
-    outputs = [attack.reconstruct(seen[:8], prior, mean, 0, c) for c in ("unconditional", "true_class", "wrong_class")]
+    outputs = [
+        reconstruct.reconstruct(seen[:8], prior, mean, 0, c) for c in ("unconditional", "true_class", "wrong_class")
+    ]
     assert not torch.allclose(outputs[0], outputs[1])
     assert not torch.allclose(outputs[1], outputs[2])
 
 
 def test_the_wrong_class_is_never_the_true_one(seen):
-    wrong = attack.class_labels(seen, "wrong_class", 10, seed=0)
+    wrong = reconstruct.class_labels(seen, "wrong_class", 10, seed=0)
     assert ((wrong != seen.labels) & (wrong >= 0) & (wrong < 10)).all()
     assert len(set(((wrong - seen.labels) % 10).tolist())) > 4
 
 
 def test_an_unknown_class_is_not_taken_for_class_zero(seen):
     unknown = dataclasses.replace(seen, labels=torch.full_like(seen.labels, -1))
-    assert attack.class_labels(unknown, "unconditional", 10, seed=0) is None
+    assert reconstruct.class_labels(unknown, "unconditional", 10, seed=0) is None
     for conditioning in ("true_class", "wrong_class"):
         with pytest.raises(VpauditError, match="class of every image"):
-            attack.class_labels(unknown, conditioning, 10, seed=0)
+            reconstruct.class_labels(unknown, conditioning, 10, seed=0)
 
 
 def test_a_prior_of_another_shape_is_refused(prior):
     x = torch.zeros((1, 1, 9, 9)) + 0.1
     other = release_analytic(x, torch.tensor([0]), torch.tensor([0]), Mechanism(4.0), "toy", 0)
     with pytest.raises(VpauditError, match=r"\(1, 8, 8\).*\(1, 9, 9\)"):
-        attack.reconstruct(other, prior, KINDS[1], seed=0)
+        reconstruct.reconstruct(other, prior, KINDS[1], seed=0)
 
 
 def test_noise_above_the_priors_range_is_refused(prior):
     x = torch.ones((1, 1, 8, 8))
     other = release_analytic(x, torch.tensor([0]), torch.tensor([0]), Mechanism(0.1), "toy", 0)
     with pytest.raises(VpauditError, match="above the prior's range"):
-        attack.reconstruct(other, prior, KINDS[1], seed=0)
+        reconstruct.reconstruct(other, prior, KINDS[1], seed=0)
 
 
 def test_noise_below_the_priors_range_is_said(prior, seen):
     quiet = dataclasses.replace(seen[:2], lam=torch.full((2,), 1.0, dtype=torch.float64), sigma=0.001)
     with pytest.warns(UserWarning, match=r"s=0.001 lies below the prior's range"):
-        attack.reconstruct(quiet, prior, KINDS[1], seed=0)
+        reconstruct.reconstruct(quiet, prior, KINDS[1], seed=0)
 
 
 @pytest.mark.parametrize("scale", [127.5, 255.0])
 def test_an_observation_of_another_range_is_refused(prior, seen, scale):
     bytes_ = dataclasses.replace(seen[:2], y=(scale * per_image(seen.lam[:2]) * torch.ones(2, 1, 8, 8)).float())
     with pytest.raises(VpauditError, match="not an image on"):
-        attack.reconstruct(bytes_, prior, KINDS[1], seed=0)
+        reconstruct.reconstruct(bytes_, prior, KINDS[1], seed=0)
 
 
 def test_a_few_step_solver_that_was_not_fitted_is_named(prior, seen):
     with pytest.raises(VpauditError, match=r"no few-step solver of 7 calls \(fitted: 2\)"):
-        attack.reconstruct(seen[:2], prior, Attack(name="few", kind="few_step", steps=7), seed=0)
+        reconstruct.reconstruct(seen[:2], prior, Attack(name="few", kind="few_step", steps=7), seed=0)
 
 
 def test_a_few_step_plan_of_ddim_steps_is_ddim(prior, seen):
@@ -139,7 +142,7 @@ def test_a_few_step_plan_of_ddim_steps_is_ddim(prior, seen):
     levels, coefficients = prior.few_step[2].at(s)
     assert coefficients.shape == (5, 2, 8)
     assert torch.allclose(levels, torch.stack([s, s / 4, 0 * s], dim=1), rtol=1e-5)
-    got = attack.reconstruct(seen[:5], prior, KINDS[-1], seed=0)
+    got = reconstruct.reconstruct(seen[:5], prior, KINDS[-1], seed=0)
     want = samplers.last(samplers.ddim_steps(prior.denoise, x, levels)).clamp(-1, 1)
     assert torch.allclose(got, want, atol=1e-4)
 
@@ -175,9 +178,9 @@ def test_noise_levels_fall_from_start_to_zero():
 
 def test_one_step_of_any_sampler_is_the_posterior_mean(prior, seen):
     """With a single call the chain goes straight to E[x0 | y], whatever eta."""
-    mean = attack.reconstruct(seen[:4], prior, KINDS[1], seed=0)
+    mean = reconstruct.reconstruct(seen[:4], prior, KINDS[1], seed=0)
     for eta in (0.0, 1.0):
-        one = attack.reconstruct(seen[:4], prior, Attack(name="one", kind="ddim", steps=1, eta=eta), seed=0)
+        one = reconstruct.reconstruct(seen[:4], prior, Attack(name="one", kind="ddim", steps=1, eta=eta), seed=0)
         assert torch.allclose(one, mean, atol=1e-5)
 
 

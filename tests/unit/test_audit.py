@@ -14,12 +14,15 @@ import torch
 from fake_results import MU, write
 from PIL import Image
 
-from vpaudit import accounting, audit, domain, summary
-from vpaudit.audit import answer, budget
-from vpaudit.cli import main
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands.audit import answer, budget
+from vpaudit.commands.audit import job as audit
+from vpaudit.commands.main import main
+from vpaudit.measure import prior_mismatch
 from vpaudit.priors.gaussian import GaussianPrior
-from vpaudit.study import Study
+from vpaudit.privacy import accounting
+from vpaudit.report import paper_claims
+from vpaudit.report.results import Study
 
 # ---------------------------------------------------------------- the set-up
 
@@ -164,7 +167,7 @@ def test_excess_between_gaussians_is_known():
     table = pd.concat([pd.DataFrame({**rows, "image": i}) for i in range(5)])
     for at in (0.1, 1.0, 10.0):
         want = 0.5 * (np.log1p(own / at**2).sum() - np.log1p(usual / at**2).sum())
-        found = domain.excess(table, at)
+        found = prior_mismatch.excess(table, at)
         assert found["nats"] == pytest.approx(want, rel=0.01)
         assert found["share"] == pytest.approx(want / (0.5 * np.log1p(usual / at**2).sum()), rel=0.01)
         assert found["low"] <= found["nats"] <= found["high"]
@@ -176,22 +179,22 @@ def test_a_priors_own_images_have_no_excess_and_other_images_have():
     prior = GaussianPrior(torch.zeros(1, 8, 8), torch.linalg.qr(torch.randn(64, 64, generator=rng))[0], variances)
     own = prior.colour(torch.randn(300, 1, 8, 8, generator=rng))
     wide = 2 * prior.colour(torch.randn(300, 1, 8, 8, generator=rng))
-    measured = domain.errors(prior, own, range(300))
+    measured = prior_mismatch.errors(prior, own, range(300))
     for s, errors in measured.items():
         assert errors.mean() == pytest.approx(64 * prior.posterior_mse(s), rel=0.1)
 
     def table(images):
         parts = [
             pd.DataFrame({"image": range(300), "s": s, "value": v, "reference": 64 * prior.posterior_mse(s)})
-            for s, v in domain.errors(prior, images, range(300)).items()
+            for s, v in prior_mismatch.errors(prior, images, range(300)).items()
         ]
         return pd.concat(parts)
 
-    own, other = domain.excess(table(own), 0.05), domain.excess(table(wide), 0.05)
+    own, other = prior_mismatch.excess(table(own), 0.05), prior_mismatch.excess(table(wide), 0.05)
     assert own["low"] < 0 < own["high"]
     assert abs(own["share"]) < 0.05
     assert other["low"] > 0
-    assert other["share"] > domain.FAR
+    assert other["share"] > prior_mismatch.FAR
 
 
 # ---------------------------------------------------------------- the answer
@@ -216,7 +219,7 @@ def answered(tmp_path_factory):
         pd.DataFrame(
             {"image": ids, "s": s, "value": 2 * s * (1 + 0.01 * ids), "reference": s, "reference_kind": "64 samples"}
         )
-        for s in domain.LEVELS
+        for s in prior_mismatch.LEVELS
     ]  # fmt: skip
     pd.concat(parts).to_parquet(results / "domain.parquet")
     layout = types.SimpleNamespace(
@@ -229,7 +232,10 @@ def test_the_recommendation_is_the_claims_threshold(answered):
     layout, found = answered
     study, best = Study(layout.results), found["recommendation"]
     claims = [
-        c for a in answer.ATTACKS for c in summary.end_of_success(study, a) if c.id.endswith("reconstruction_vs_other")
+        c
+        for a in answer.ATTACKS
+        for c in paper_claims.end_of_success(study, a)
+        if c.id.endswith("reconstruction_vs_other")
     ]
     inside = [end for end in found["thresholds"] if end["state"] == "inside"]
     assert len(found["thresholds"]) == len(claims) == 6

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vpaudit import data
+from vpaudit.base.errors import VpauditError
 from vpaudit.data import local
-from vpaudit.errors import VpauditError
 
 
 def ramp(width=20, height=16, shift=0):

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from vpaudit import samplers
-from vpaudit.config import Training
-from vpaudit.figures.engine import contest
+from vpaudit.base.randomness import generator
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_network, build_scheduler
-from vpaudit.rng import generator
+from vpaudit.report.figures.engine import contest
+from vpaudit.sampling import samplers
+from vpaudit.study.config import Training
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vpaudit import data
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
 
 
 class Python2(pickle._Pickler):

@@ -5,7 +5,7 @@ import json
 import pytest
 from scipy.stats import norm
 
-from vpaudit.cli import main
+from vpaudit.commands.main import main
 
 
 def answer(capsys, *arguments) -> dict:

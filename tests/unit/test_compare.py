@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from fake_results import write
 
-from vpaudit import compare
-from vpaudit.cli import main
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands import compare
+from vpaudit.commands.main import main
 
 
 @pytest.fixture

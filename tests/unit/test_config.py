@@ -2,8 +2,11 @@
 
 import pytest
 
-from vpaudit import accounting, config, config_docs, data
-from vpaudit.errors import VpauditError
+from vpaudit import data
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands.docs import config as config_docs
+from vpaudit.privacy import accounting
+from vpaudit.study import config
 
 
 def test_generated_documents_match_the_model(root, monkeypatch):

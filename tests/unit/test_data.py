@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from vpaudit import data
+from vpaudit.base.errors import VpauditError
 from vpaudit.data import fetch, read
-from vpaudit.errors import VpauditError
 
 
 def test_shipped_images_are_the_first_of_each_split():
@@ -43,10 +43,10 @@ def test_no_test_image_is_among_the_training_images():
 
 def test_training_reads_the_train_split_alone(monkeypatch, tmp_path):
     """What the prior stage hands to the trainer is the train split; test images reach only the card's held-out loss."""
-    from vpaudit import config as configuration
-    from vpaudit.layout import Layout
     from vpaudit.priors import card, train
-    from vpaudit.stages import images as stage
+    from vpaudit.stages import priors as stage
+    from vpaudit.study import config as configuration
+    from vpaudit.study.layout import Layout
 
     asked, given = [], {}
     real = data.load

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from vpaudit import config as configuration
-from vpaudit import doctor
-from vpaudit.cli import main
+from vpaudit.commands import doctor
+from vpaudit.commands.main import main
+from vpaudit.study import config as configuration
 
 
 def states(checks):

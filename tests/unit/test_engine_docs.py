@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vpaudit import engine_docs
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands.docs import engine
 
 
 @pytest.fixture
@@ -23,29 +23,29 @@ def figures(tmp_path):
 
 
 def test_numbers_and_intervals_are_those_of_the_table(figures):
-    text = engine_docs.page(figures)
+    text = engine.page(figures)
     assert "| mse | 6 | 1 [0.994, 1.01] | 1 [0.994, 1.01] |" in text
     assert "mu = 5 | mu = 10" in text
     assert "\n\nn = 64.\n" in text
-    assert text.count("Not run.") == len(engine_docs.SECTIONS) - 2
+    assert text.count("Not run.") == len(engine.SECTIONS) - 2
 
 
 def test_a_changed_number_is_noticed(figures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
-    engine_docs.write(figures)
-    engine_docs.write(figures, check=True)
+    engine.write(figures)
+    engine.write(figures, check=True)
     page = tmp_path / "docs" / "engine.md"
     page.write_text(page.read_text().replace("0.994", "0.894", 1))
     with pytest.raises(VpauditError, match="engine-docs"):
-        engine_docs.write(figures, check=True)
+        engine.write(figures, check=True)
 
 
 def test_the_page_in_the_repository_is_up_to_date(root, monkeypatch):
     monkeypatch.chdir(root)
     if not (root / "docs/engine.md").exists():
         pytest.skip("docs/engine.md was not written yet: no experiment was run")
-    engine_docs.write("figures/embedded-engine", check=True)
+    engine.write("figures/embedded-engine", check=True)
 
 
 def test_no_measured_attack_lies_below_a_floor(root):

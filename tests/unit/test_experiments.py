@@ -5,35 +5,37 @@ import pandas as pd
 import pytest
 import torch
 
-from vpaudit import config as configuration
-from vpaudit import distances, experiments, fewstep, figures
-from vpaudit.config import Training
-from vpaudit.errors import VpauditError
-from vpaudit.experiments import (
-    averaging,
-    ball,
-    calibration,
-    calls,
-    curves,
-    dpsgd,
-    draws,
-    fitted,
-    gradients,
-    rounds,
-    scale,
-    scores,
-    shift,
-    transition,
-)
+from vpaudit import experiments
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import EXPERIMENTS, MEASUREMENTS
+from vpaudit.base.randomness import generator
 from vpaudit.experiments import bench as bench_module
-from vpaudit.experiments import distances as distances_module
+from vpaudit.experiments.averaging import run as averaging
+from vpaudit.experiments.ball import run as ball
 from vpaudit.experiments.bench import Bench
-from vpaudit.figures import questions
-from vpaudit.layout import Layout
-from vpaudit.names import EXPERIMENTS, MEASUREMENTS
+from vpaudit.experiments.calibration import run as calibration
+from vpaudit.experiments.calls import run as calls
+from vpaudit.experiments.curves import run as curves
+from vpaudit.experiments.distances import run as distances_module
+from vpaudit.experiments.dpsgd import run as dpsgd
+from vpaudit.experiments.draws import run as draws
+from vpaudit.experiments.fitted import run as fitted
+from vpaudit.experiments.gradients import run as gradients
+from vpaudit.experiments.rounds import run as rounds
+from vpaudit.experiments.scale import run as scale
+from vpaudit.experiments.scores import run as scores
+from vpaudit.experiments.shift import run as shift
+from vpaudit.experiments.transition import run as transition
+from vpaudit.measure import distances
 from vpaudit.priors.train import build_network, build_scheduler
-from vpaudit.rng import generator
-from vpaudit.stages import images
+from vpaudit.report import figures
+from vpaudit.report.figures import questions
+from vpaudit.sampling import few_step
+from vpaudit.stages import data as data_stage
+from vpaudit.stages import priors as priors_stage
+from vpaudit.study import config as configuration
+from vpaudit.study.config import Training
+from vpaudit.study.layout import Layout
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +76,12 @@ def bench(tmp_path_factory):
     network = build_network((1, 8, 8), 10, Training(width=32, layers=2, heads=2, patch_size=2))
     network.save_pretrained(folder / "prior" / "transformer")
     build_scheduler().save_pretrained(folder / "prior" / "scheduler")
-    images.fit_gaussian(config, str(folder / "gaussian"))
-    images.targets(config, layout)
+    priors_stage.fit_gaussian(config, layout, str(folder / "gaussian"))
+    data_stage.targets(config, layout)
     grid = np.array([0.05, 5.0])
     levels = np.stack([[s, s / 4, 0.0] for s in grid])
     coefficients = np.tile(np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]), (2, 1, 1))  # DDIM of two steps
-    fewstep.save([fewstep.Plan(grid, levels, coefficients)], folder / "prior", {})
+    few_step.save([few_step.Plan(grid, levels, coefficients)], folder / "prior", {})
     return Bench(config, layout, 10.0)
 
 

@@ -13,13 +13,14 @@ import pytest
 from fake_results import CANDIDATES, MU, write
 from PIL import Image
 
-from vpaudit import figures, stats
-from vpaudit.errors import VpauditError
-from vpaudit.figures import grid, latex
-from vpaudit.figures import style as styles
-from vpaudit.figures.axes import _apart
-from vpaudit.names import ENGINE_FIGURES, number, power
-from vpaudit.study import Study
+from vpaudit.base import stats
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import ENGINE_FIGURES, number, power
+from vpaudit.report import figures, latex
+from vpaudit.report.figures import grid
+from vpaudit.report.figures import style as styles
+from vpaudit.report.figures.axes import _apart
+from vpaudit.report.results import Study
 
 
 @pytest.fixture(scope="module")
@@ -318,9 +319,9 @@ def test_labels_keep_apart_and_name_both_ends():
 
 def test_torch_is_never_loaded_by_drawing(results, tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom vpaudit import figures, report\n"
+        "import sys\nfrom pathlib import Path\nfrom vpaudit.report import figures, page\n"
         "for name in figures.NAMES: figures.render(name, Path(sys.argv[1]), Path(sys.argv[2]))\n"
-        "report.build(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2]) / 'report.html')\n"
+        "page.build(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2]) / 'report.html')\n"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, results, tmp_path], capture_output=True, text=True)

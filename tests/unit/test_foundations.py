@@ -9,34 +9,34 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpaudit import io, ranges, stats
-from vpaudit.errors import VpauditError
-from vpaudit.journal import Journal
+from vpaudit.base import files, pixels, stats
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import KeyedNoise, seed_of
 from vpaudit.priors.schedule import SigmaTable
 from vpaudit.priors.train import build_scheduler
-from vpaudit.rng import KeyedNoise, seed_of
+from vpaudit.study.checkpoints import Journal
 
 
 def test_every_byte_survives_the_round_trip():
     array = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    image = ranges.from_uint8(array)
+    image = pixels.from_uint8(array)
     assert image.min() == -1
     assert image.max() == 1
-    assert np.array_equal(ranges.to_uint8(image), array)
+    assert np.array_equal(pixels.to_uint8(image), array)
 
 
 def test_sigma_follows_the_range():
     """Noise of std 0.4 on [-1, 1] is 0.2 on [0, 1]: measured, not assumed."""
     noise = 0.4 * torch.randn((1, 1, 300, 300), generator=torch.Generator().manual_seed(0)) * 0.5
-    unit = ranges.to_unit(noise)
-    assert float(unit.std()) == pytest.approx(ranges.sigma_to_unit(0.2), rel=0.02)
-    assert ranges.sigma_from_8bit(255.0) == 2.0
+    unit = pixels.to_unit(noise)
+    assert float(unit.std()) == pytest.approx(pixels.sigma_to_unit(0.2), rel=0.02)
+    assert pixels.sigma_from_8bit(255.0) == 2.0
 
 
 def test_output_is_clipped_never_stretched():
     faint = torch.full((1, 1, 2, 2), 0.1)
     faint[0, 0, 0, 0] = 3.0
-    assert ranges.to_uint8(faint).tolist() == [[[255, 140], [140, 140]]]
+    assert pixels.to_uint8(faint).tolist() == [[[255, 140], [140, 140]]]
 
 
 def test_noise_depends_on_its_key_alone():
@@ -55,7 +55,7 @@ def test_different_keys_give_different_seeds(a, b):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     def fail():
-        with io.atomic(tmp_path / "a.txt") as temporary:
+        with files.atomic(tmp_path / "a.txt") as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -67,7 +67,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 def test_full_disk_is_said_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(VpauditError, match="no space left"), io.atomic(path):
+    with pytest.raises(VpauditError, match="no space left"), files.atomic(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
@@ -75,18 +75,22 @@ def test_full_disk_is_said_and_keeps_the_old_file(tmp_path):
 
 def test_a_really_full_disk(tmp_path):
     """/dev/full fails every write with ENOSPC."""
-    with pytest.raises(VpauditError, match="no space left"), io.atomic(tmp_path / "b"), open("/dev/full", "w") as file:
+    with (
+        pytest.raises(VpauditError, match="no space left"),
+        files.atomic(tmp_path / "b"),
+        open("/dev/full", "w") as file,
+    ):
         file.write("x" * 10**6)
 
 
 def test_json_round_trip_and_named_errors(tmp_path):
-    io.write_json(tmp_path / "a.json", {"b": [1.5]})
+    files.write_json(tmp_path / "a.json", {"b": [1.5]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"b": [1.5]}
     with pytest.raises(VpauditError, match=r"c\.json"):
-        io.read_json(tmp_path / "c.json")
+        files.read_json(tmp_path / "c.json")
     (tmp_path / "d.json").write_text("{")
     with pytest.raises(VpauditError, match=r"d\.json"):
-        io.read_json(tmp_path / "d.json")
+        files.read_json(tmp_path / "d.json")
 
 
 def test_journal_computes_once_and_mends_a_torn_shard(tmp_path):

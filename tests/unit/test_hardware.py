@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-CLAIM = "import sys; from vpaudit import hardware as h; print(h.claim_gpu(3, sys.argv[1], 0.1), flush=True); input()"
+CLAIM = (
+    "import sys; from vpaudit.base import machine as h; print(h.claim_gpu(3, sys.argv[1], 0.1), flush=True); input()"
+)
 
 
 def job(folder) -> subprocess.Popen:

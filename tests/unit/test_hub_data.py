@@ -14,9 +14,10 @@ from huggingface_hub import constants
 from PIL import Image
 
 from vpaudit import data
-from vpaudit import hub as library
-from vpaudit.data import hub, overlap, read
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.data import huggingface as library
+from vpaudit.data import overlap, read
+from vpaudit.data import parquet as hub
 
 REPO, NAMES = "tiny/images", ["cat", "dog"]
 

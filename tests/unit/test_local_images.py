@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from vpaudit import data
+from vpaudit.base.errors import VpauditError
 from vpaudit.data import read
-from vpaudit.errors import VpauditError
 
 
 def coloured(folder, sizes=((20, 12), (16, 16))):

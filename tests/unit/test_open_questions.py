@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from fake_results import gains
 
-from vpaudit import open_questions, stats
+from vpaudit.base import stats
+from vpaudit.experiments import open_questions
 
 IMAGES = 60
 

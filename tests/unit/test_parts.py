@@ -2,9 +2,9 @@
 
 import pytest
 
-from vpaudit import config as configuration
-from vpaudit import parts
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.study import config as configuration
+from vpaudit.study import shards
 
 
 def study(images: int, per_job: int | None):
@@ -16,7 +16,7 @@ def study(images: int, per_job: int | None):
 @pytest.mark.parametrize(("images", "per_job"), [(10, None), (10, 3), (10, 10), (10, 99), (9, 3), (2, 1)])
 def test_the_cut_covers_every_image_once(images, per_job):
     config = study(images, per_job)
-    found = [parts.find(config, name) for name in parts.names(config)]
+    found = [shards.find(config, name) for name in shards.names(config)]
     for mu in ("0.5", "20"):
         places = [i for part in found if part.mu == mu for i in range(images)[part.images]]
         assert places == list(range(images))
@@ -24,11 +24,11 @@ def test_the_cut_covers_every_image_once(images, per_job):
 
 
 def test_an_uncut_study_has_a_part_a_mu_with_the_names_it_always_had():
-    assert parts.names(study(10, None)) == ["0.5", "20"]
-    assert parts.names(study(10, 4))[:3] == ["0.5_shard=0000", "0.5_shard=0001", "0.5_shard=0002"]
+    assert shards.names(study(10, None)) == ["0.5", "20"]
+    assert shards.names(study(10, 4))[:3] == ["0.5_shard=0000", "0.5_shard=0001", "0.5_shard=0002"]
 
 
 @pytest.mark.parametrize("name", ["7", "0.5_shard=0003", "0.5_shard=3", "0.5", "", "../x"])
 def test_unknown_parts_are_refused(name):
     with pytest.raises(VpauditError, match="has no part"):
-        parts.find(study(10, 4), name)
+        shards.find(study(10, 4), name)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from vpaudit import config as configuration
-from vpaudit import data, plan
-from vpaudit.cli import main
-from vpaudit.errors import VpauditError
+from vpaudit import data
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands import plan
+from vpaudit.commands.main import main
+from vpaudit.study import config as configuration
 
 STUDY = {
     "data": {"images": 100},

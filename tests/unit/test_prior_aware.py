@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vpaudit.bounds import floor, information, prior_aware
+from vpaudit.privacy import floor, information, prior_aware
 
 PIXELS, IMAGES = 30, 40
 VARIANCES = 1.5 / np.arange(1, PIXELS + 1) ** 1.1

@@ -14,7 +14,7 @@ import torch
 import yaml
 from huggingface_hub import constants
 
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
 from vpaudit.priors import fetch, network
 
 REPO = "tiny/prior"

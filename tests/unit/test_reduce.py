@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from vpaudit import data
+from vpaudit.base.errors import VpauditError
 from vpaudit.data.reduce import LUMA, cosines
-from vpaudit.errors import VpauditError
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ import pytest
 import yaml
 from fake_results import MU, UNRELATED, write, write_figures
 
-from vpaudit import figures, report
-from vpaudit.errors import VpauditError
-from vpaudit.names import number
-from vpaudit.report import words
-from vpaudit.study import Study
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import number
+from vpaudit.report import figures
+from vpaudit.report import page as report
+from vpaudit.report.page import words
+from vpaudit.report.results import Study
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

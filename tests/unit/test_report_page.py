@@ -15,10 +15,10 @@ from fake_results import MU as ALL
 from PIL import Image
 from scipy.stats import norm
 
-from vpaudit import figures, report
-from vpaudit.names import number
-from vpaudit.report import explorer, sprites, words
-from vpaudit.study import Study
+from vpaudit.base.labels import number
+from vpaudit.report import figures, page
+from vpaudit.report.page import explorer, sprites, words
+from vpaudit.report.results import Study
 
 MU = (1.0, 5.0, 50.0)
 
@@ -151,7 +151,7 @@ def private(tmp_path):
 @pytest.mark.parametrize("redact", [False, True])
 def test_a_page_of_private_images_names_nothing_and_is_the_owners(private, redact):
     out = private / "report.html"
-    report.build(private / "results", private / "figures", out, redact)
+    page.build(private / "results", private / "figures", out, redact)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     text = out.read_text(encoding="utf-8")
     for word in ("patients", "someone", "ward7", "surname", "fashion_mnist", "Fashion-MNIST"):
@@ -167,5 +167,5 @@ def test_a_page_of_private_images_names_nothing_and_is_the_owners(private, redac
 
 def test_a_public_page_is_readable_as_the_umask_says(study, tmp_path):
     write_figures(tmp_path, figures.NAMES)
-    report.build(study.results, tmp_path, tmp_path / "report.html")
+    page.build(study.results, tmp_path, tmp_path / "report.html")
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) & 0o044

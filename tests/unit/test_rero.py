@@ -11,8 +11,8 @@ from riskcal.analysis.conversions import get_beta_from_gdp, get_beta_from_pld
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from vpaudit.bounds import rero
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.privacy import rero
 
 KAPPA = st.floats(1e-6, 0.999)
 

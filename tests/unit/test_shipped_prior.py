@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 
-from vpaudit import data, ranges
-from vpaudit.errors import VpauditError
+from vpaudit import data
+from vpaudit.base import pixels
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import generator
 from vpaudit.priors import network
 from vpaudit.priors.gaussian import GaussianPrior
-from vpaudit.rng import generator
 
 # Held-out MSE of a one-hour trial of the same network, s = 22.9 / mu, mu = 2 to 100: to be beaten (mu = 2: within 2 %).
 TRIAL = {"11.45": 0.285, "4.58": 0.158, "2.29": 0.088, "1.145": 0.048, "0.458": 0.018, "0.229": 0.0076}
@@ -35,7 +36,7 @@ def test_card_tells_the_truth(card, root):
     prior = network.load(root / "resources/priors/fashion_mnist_dit")
     gaussian = GaussianPrior.load(root / "resources/priors/fashion_mnist_gaussian")
     loaded = data.load("fashion_mnist", "test")
-    x = ranges.from_uint8(loaded.images[600:792])
+    x = pixels.from_uint8(loaded.images[600:792])
     for sigma in (0.458, 2.29, 4.58):
         y = x + sigma * torch.randn(x.shape, generator=generator("shipped", sigma))
         at = torch.full((len(x),), sigma)
@@ -53,7 +54,7 @@ def test_ratio_to_the_gaussian_prior_stays_below_the_trials(card, root, mu, limi
     100, and the ratio is nearer to 1: see claim beats_wiener.
     """
     gaussian = GaussianPrior.load(root / "resources/priors/fashion_mnist_gaussian")
-    x = ranges.from_uint8(data.load("fashion_mnist", "test").images[:512])
+    x = pixels.from_uint8(data.load("fashion_mnist", "test").images[:512])
     sigma = 22.9 / mu
     y = x + sigma * torch.randn(x.shape, generator=generator("shipped ratio", mu))
     linear = (gaussian.denoise(y, torch.full((len(x),), sigma)) - x).square().mean()
@@ -90,7 +91,7 @@ def test_colour_prior_is_what_its_card_says(root):
     prior = network.load(root / "resources/priors/cifar10_unet", precision="float32")
     card = json.loads((root / "resources/priors/cifar10_unet/card.json").read_text())
     assert prior.num_classes == 10
-    x = ranges.from_uint8(loaded.images[600:728])
+    x = pixels.from_uint8(loaded.images[600:728])
     for sigma in (0.229, 1.145):
         y = x + sigma * torch.randn(x.shape, generator=generator("shipped", sigma))
         at = torch.full((len(x),), sigma)

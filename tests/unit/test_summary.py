@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from fake_results import MU, gains, write
 
-from vpaudit import claims, stats, summary
-from vpaudit import config as configuration
-from vpaudit.layout import Layout
+from vpaudit.base import stats
+from vpaudit.report import claims, paper_claims
+from vpaudit.study import config as configuration
+from vpaudit.study.layout import Layout
 
 
 def course(*intervals):
@@ -63,7 +64,7 @@ def found(tmp_path_factory):
     (folder / "prior").mkdir()
     card = {"data": "discs", "parameters": 9, "images_seen": 5, "passes": 1.5, "steps": 5, "steps_planned": 10}
     (folder / "prior" / "card.json").write_text(json.dumps(card))
-    return summary.build(config, layout)
+    return paper_claims.build(config, layout)
 
 
 def test_what_was_put_in_comes_out(found):

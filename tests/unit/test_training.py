@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vpaudit.config import Training
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import generator
 from vpaudit.priors import card, network
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.train import Trainer, draw_sigmas, learning_rate
-from vpaudit.rng import generator
+from vpaudit.study.config import Training
 
 TINY = Training(
     images_seen=32 * 12, batch_size=32, width=32, layers=1, heads=2, patch_size=2, warmup_steps=2,
@@ -89,9 +89,9 @@ def test_exported_prior_has_a_true_card(tmp_path):
     loaded = network.load(tmp_path / "prior")
     assert loaded.num_classes == 10
     assert (loaded.sigma_min, loaded.sigma_max) == TINY.sigma_range
-    from vpaudit import io
+    from vpaudit.base import files
 
-    written = io.read_json(tmp_path / "prior" / "card.json")
+    written = files.read_json(tmp_path / "prior" / "card.json")
     assert written["images_seen"] == 6 * 32
     assert written["steps_planned"] == 12
     assert len(written["held_out_mse_by_sigma"]) == len(card.HELD_OUT_SIGMAS)

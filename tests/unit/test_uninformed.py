@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vpaudit.bounds import uninformed as u
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
+from vpaudit.privacy import uninformed as u
 
 PIXELS, MU, CLIP = 48, 3.0, 1.5
 
@@ -150,6 +150,6 @@ def test_bad_input_is_named(call, words):
 
 
 def test_data_range_is_that_of_the_library():
-    from vpaudit import ranges
+    from vpaudit.base import pixels as ranges
 
     assert u.DATA_RANGE == ranges.DATA_RANGE

@@ -225,7 +225,7 @@ def test_experiments_run_through_the_same_graph(study, tmp_path):
 def test_edited_code_reruns_what_uses_it(study, tmp_path):
     copy = tmp_path / "edited"
     shutil.copytree(study, copy, symlinks=True)
-    metrics = copy / "workflow" / "vpaudit" / "metrics.py"
+    metrics = copy / "workflow" / "vpaudit" / "measure" / "metrics.py"
     metrics.touch()
     assert planned(copy) == {}
     metrics.write_text(metrics.read_text() + "\n# edited\n")

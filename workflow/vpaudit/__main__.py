@@ -1,3 +1,3 @@
-from vpaudit.cli import main
+from vpaudit.commands.main import main
 
 raise SystemExit(main())

@@ -1,7 +1,8 @@
 """Images to attack and to train on: cards, verified loading, people's own images, selection, download."""
 
+from vpaudit.data.images import ImageSet
 from vpaudit.data.local import MOST, Reading, load_local, read_local
-from vpaudit.data.read import ImageSet, card, chosen, draw, load, select
+from vpaudit.data.read import card, chosen, draw, load, select
 from vpaudit.data.reduce import as_sharp_as, reduced
 
 __all__ = [

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vpaudit.data.read import ImageSet
-from vpaudit.errors import VpauditError
-from vpaudit.lpips_backbone import read_pickle
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.unpickle import read_pickle
+from vpaudit.data.images import ImageSet
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}

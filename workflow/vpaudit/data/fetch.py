@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vpaudit import io
+from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
 from vpaudit.data.read import card, decompressed, verify
-from vpaudit.errors import VpauditError
 
 TIMEOUT = 15.0  # seconds without an answer
 
@@ -76,7 +76,7 @@ def _right(path: Path, digest: str) -> bool:
 
 def _place(path: Path, digest: str, write: Callable[[Path], None]) -> None:
     """Write to a temporary name, check, rename."""
-    with io.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         write(temporary)
         found = hashlib.sha256(decompressed(temporary, "")).hexdigest()
         if found != digest:

@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from vpaudit.base.errors import VpauditError
 from vpaudit.data import cifar
 from vpaudit.data.decode import MAX_BYTES, MIN_SIDE, SUFFIXES, Picture, Unusable, decode, fit, looks_like_an_image
-from vpaudit.data.read import ImageSet
-from vpaudit.errors import VpauditError
+from vpaudit.data.images import ImageSet
 
 MOST = 2000  # files that `read_local` looks at; of more, a random choice
 

@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from vpaudit.data.read import ImageSet
+from vpaudit.data.images import ImageSet
 
 
 def examine(targets: ImageSet, training: ImageSet | None, prior: dict) -> dict:

@@ -5,38 +5,19 @@ import hashlib
 import os
 import struct
 import zlib
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 
-from vpaudit import io
-from vpaudit.errors import VpauditError
-from vpaudit.rng import generator
+from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.files import ROOT
+from vpaudit.base.randomness import generator
+from vpaudit.data.images import ImageSet
 
-ROOT = Path(__file__).parents[3]  # the repository, whose resources/ holds the data
 FULL = ROOT / "resources/data/full"
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """images uint8 (N, H, W) or (N, H, W, 3); labels, ids int64 (N,), ids being places in the official split."""
-
-    name: str
-    split: str
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    class_names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, places) -> "ImageSet":
-        cut = {name: getattr(self, name)[places] for name in ("images", "labels", "ids")}
-        return replace(self, **cut)
 
 
 def card(name: str) -> dict:
@@ -103,9 +84,9 @@ def draw(name: str, split: str, count: int, seed: int) -> ImageSet:
 
 def _hub_rows(name: str, about: dict, split: str):
     """Rows of a split, and its files. A set of one split on the hub is divided here, by a fixed key."""
-    from vpaudit.data import hub
+    from vpaudit.data import parquet
 
-    part = hub.Split(name, about, split, FULL)
+    part = parquet.Split(name, about, split, FULL)
     rows = np.arange(len(part))
     if "test_images" in about:
         order = torch.randperm(len(part), generator=generator(name, "split")).numpy()
@@ -129,7 +110,7 @@ def verify(path: Path, expected: str, hint: str) -> None:
     """Raise unless the file's sha256 is the expected one; both are named."""
     if not path.exists():
         raise VpauditError(f"{path} does not exist", hint)
-    found = io.sha256(path)
+    found = files.sha256(path)
     if found != expected:
         raise VpauditError(f"{path} is truncated or altered: sha256 {found}, expected {expected}", hint)
 

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from scipy import fft
 
-from vpaudit.errors import VpauditError
-from vpaudit.rng import generator
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import generator
 
 LEAST = 2  # times smaller: of an 8 x 8 block of JPEG no more than 4 x 4 pixels are left
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601

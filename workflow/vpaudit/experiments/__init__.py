@@ -6,8 +6,8 @@ the measurements of the prior, which have no mu, once.
 
 import importlib
 
-from vpaudit.errors import VpauditError
-from vpaudit.names import EXPERIMENTS, MEASUREMENTS
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import EXPERIMENTS, MEASUREMENTS
 
 
 def images_of(name: str, most: int) -> int:
@@ -23,4 +23,4 @@ def run(name: str, bench):
 def _module(name: str):
     if name not in EXPERIMENTS + MEASUREMENTS:
         raise VpauditError(f"no experiment {name!r}", f"known: {', '.join(EXPERIMENTS + MEASUREMENTS)}")
-    return importlib.import_module(f"vpaudit.experiments.{name}")
+    return importlib.import_module(f"vpaudit.experiments.{name}.run")

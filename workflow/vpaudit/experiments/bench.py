@@ -7,15 +7,19 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from vpaudit import attack, data, mechanism, metrics, ranges, samplers
-from vpaudit.config import Attack, Config
-from vpaudit.errors import VpauditError
-from vpaudit.evaluate import Meter
-from vpaudit.layout import Layout
-from vpaudit.mechanism import Mechanism, Observation
-from vpaudit.ranges import HIGH, LOW
-from vpaudit.rng import KeyedNoise
-from vpaudit.stages.images import Priors, read_targets
+from vpaudit import data
+from vpaudit.attack import reconstruct
+from vpaudit.base import pixels
+from vpaudit.base.errors import VpauditError
+from vpaudit.measure import metrics
+from vpaudit.measure.meter import Meter
+from vpaudit.priors import samples
+from vpaudit.privacy import mechanism
+from vpaudit.privacy.mechanism import Mechanism, Observation
+from vpaudit.stages.adversary import Priors
+from vpaudit.stages.inputs import read_targets
+from vpaudit.study.config import Attack, Config
+from vpaudit.study.layout import Layout
 
 LONG_CHAIN = 200  # steps after which the ancestral chain has converged
 BLANK = 784  # gradient coordinates without image that a release carries, as many as an image has
@@ -57,7 +61,7 @@ class Bench:
         drawn = data.draw(about.name, "test", about.images + count, self.config.seed)
         drawn = drawn[~np.isin(drawn.ids, read_targets(self.layout)[2].numpy())]
         bench = copy.copy(self)
-        bench._aim(ranges.from_uint8(drawn.images), torch.from_numpy(drawn.labels), torch.from_numpy(drawn.ids))
+        bench._aim(pixels.from_uint8(drawn.images), torch.from_numpy(drawn.labels), torch.from_numpy(drawn.ids))
         return bench
 
     @property
@@ -78,7 +82,7 @@ class Bench:
         """Reconstructions (N, C, H, W) by an attack of these settings; its name keys the random draws."""
         chosen = Attack(**{"name": settings["kind"], **settings})
         prior = self.priors.of(chosen.kind)
-        return attack.reconstruct(self.seen if seen is None else seen, prior, chosen, self.config.seed, draw=draw)
+        return reconstruct.reconstruct(self.seen if seen is None else seen, prior, chosen, self.config.seed, draw=draw)
 
     def posterior_mean(self, seen: Observation) -> torch.Tensor:
         """One call of the network."""
@@ -97,15 +101,7 @@ class Bench:
 
         order 1 is the ancestral chain; labels None is unconditional.
         """
-        prior, keys = self.network, [(self.config.seed, "image of the prior", steps, order, int(i)) for i in ids]
-        noise, start = KeyedNoise(keys, prior.shape), torch.full((len(keys),), float(prior.sigma_max))
-        levels = samplers.noise_levels(start, steps)
-
-        def denoise(x, sigma):
-            return prior.denoise(x, sigma, labels)
-
-        chain = samplers.multistep_steps(denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
-        return samplers.last(chain).clamp(LOW, HIGH)
+        return samples.draw(self.network, self.config.seed, ids, steps, order, labels)
 
     def quality(self, images: torch.Tensor, **columns) -> pd.DataFrame:
         """Every metric of the study against the targets."""

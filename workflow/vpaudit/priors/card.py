@@ -1,6 +1,5 @@
 """From a finished (or interrupted) training run to a prior's folder: weights, scheduler, model card, sample sheet."""
 
-import math
 import platform
 import shutil
 import tempfile
@@ -10,11 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from vpaudit import io, ranges, samplers
-from vpaudit.priors.base import per_image
+from vpaudit.base import files
+from vpaudit.base.randomness import generator
+from vpaudit.priors import samples
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import Trainer, build_scheduler
-from vpaudit.rng import KeyedNoise, generator
 
 HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 45.8, 114.5)
 
@@ -36,7 +35,7 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
         network.save_pretrained(part)
         weights = part / "diffusion_pytorch_model.safetensors"
         half = {k: v.half() for k, v in load_file(weights).items()}
-        with io.atomic(weights) as temporary:
+        with files.atomic(weights) as temporary:
             save_file(half, temporary)
         build_scheduler().save_pretrained(scratch / "scheduler")
         fold, base = trainer.prior.fold, trainer.prior.base and trainer.prior.base.to("cpu")
@@ -44,8 +43,8 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
         if base is not None:
             count = len(trainer.images) + (0 if trainer.sharp is None else len(trainer.sharp))
             base.save(scratch / "gaussian", {**about, "images": count}, half=True)
-        Image.fromarray(sample_sheet(prior, per_class=8)).save(scratch / "samples.png")
-        io.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, io.sha256(weights)))
+        Image.fromarray(samples.sheet(prior, per_class=8)).save(scratch / "samples.png")
+        files.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, files.sha256(weights)))
         if folder.exists():
             shutil.rmtree(folder)
         scratch.chmod(0o755)
@@ -104,20 +103,3 @@ def mse_by_sigma(prior: NetworkPrior, images: torch.Tensor, seed: int = 0) -> di
         estimate = prior.denoise(images + sigma * z, torch.full((len(images),), sigma))
         result[sigma] = float((estimate - images).square().mean())
     return result
-
-
-def sample_sheet(prior: NetworkPrior, per_class: int = 8, steps: int = 40, seed: int = 0):
-    """uint8 (rows H, columns W): a row of samples a class, then one of the unconditional model."""
-    count = (prior.num_classes + 1) * per_class
-    start = torch.full((count,), min(40.0, prior.sigma_max))
-    noise = KeyedNoise([(seed, "sample sheet", i) for i in range(count)], prior.shape)
-    x, levels = per_image(start) * noise(), samplers.noise_levels(start, steps)
-    labels = torch.arange(count) // per_class  # the last row's label is the null class
-    x = samplers.last(
-        samplers.ddim_steps(lambda state, sigma: prior.denoise(state, sigma, labels), x, levels, 1.0, noise)
-    )
-    tiles = ranges.to_uint8(x)
-    height, width = tiles.shape[1:3]
-    rows = math.ceil(count / per_class)
-    tiles = tiles.reshape(rows, per_class, height, width, *tiles.shape[3:])
-    return tiles.swapaxes(1, 2).reshape(rows * height, per_class * width, *tiles.shape[4:])

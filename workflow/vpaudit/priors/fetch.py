@@ -14,8 +14,9 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from vpaudit import hub, io
-from vpaudit.errors import VpauditError
+from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
+from vpaudit.data import huggingface
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -28,7 +29,7 @@ def card(name: str) -> dict:
     return cards[name]
 
 
-def fetch(name: str, folder: str | Path, about: dict | None = None, pauses=hub.PAUSES) -> Path:
+def fetch(name: str, folder: str | Path, about: dict | None = None, pauses=huggingface.PAUSES) -> Path:
     """Bring a public prior into folder/name; kept if it is there.
 
     The first fetch writes revision and sha256 into folder/lock.yaml; later ones fetch that revision and refuse other
@@ -45,9 +46,9 @@ def fetch(name: str, folder: str | Path, about: dict | None = None, pauses=hub.P
         return final
     partial, lock = final.with_name(f".{name}.partial"), Path(folder) / "lock.yaml"
     snapshot, wanted = partial / "snapshot", [about["unet"]["config"], about["scheduler"]]
-    commit = hub.download(
+    commit = huggingface.download(
         about["repo"],
-        hub.pinned(lock, name, about),
+        huggingface.pinned(lock, name, about),
         [*wanted, tuple(about["unet"]["weights"])],
         snapshot,
         pauses=pauses,
@@ -55,20 +56,20 @@ def fetch(name: str, folder: str | Path, about: dict | None = None, pauses=hub.P
     weights = next((snapshot / file for file in about["unet"]["weights"] if (snapshot / file).exists()), None)
     if weights is None or not all((snapshot / file).exists() for file in wanted):
         raise VpauditError(f"{snapshot} does not hold all files of {name}'s card", "delete it and fetch again, online")
-    digest = io.sha256(weights)
+    digest = files.sha256(weights)
     expected = about.get("sha256", {}).get(weights.name)
     if expected and digest != expected:
         weights.unlink()
         raise VpauditError(f"{weights.name}: sha256 {digest}, the card says {expected}", "try again, or mend the card")
     made = _arrange(about, snapshot, weights, partial / "made")
-    hub.record(lock, name, about["repo"], commit, {str(weights.relative_to(snapshot)): digest})
-    io.write_json(
+    huggingface.record(lock, name, about["repo"], commit, {str(weights.relative_to(snapshot)): digest})
+    files.write_json(
         made / "card.json",
         {
             **{key: about[key] for key in ("repo", "licence", "trained_on", "shape")},
             "revision": commit,
             "source_sha256": digest,
-            "sha256": io.sha256(made / "unet" / WEIGHTS),
+            "sha256": files.sha256(made / "unet" / WEIGHTS),
         },
     )
     if final.exists() and not any(path.is_file() for path in final.rglob("*")):
@@ -93,7 +94,7 @@ def _arrange(about: dict, snapshot: Path, weights: Path, made: Path) -> Path:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         what = f"{about['repo']}: {weights.name} cannot be read: {str(error).splitlines()[0]}"
         raise VpauditError(what, f"delete {snapshot} and fetch again; or the file is not what its card says") from error
-    with io.atomic(made / "unet" / WEIGHTS) as temporary:
+    with files.atomic(made / "unet" / WEIGHTS) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
     size = json.loads((made / "unet" / "config.json").read_text())["sample_size"]
     if [size, size] != list(about["shape"][1:]) and size != list(about["shape"][1:]):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vpaudit.errors import VpauditError
+from vpaudit.base.errors import VpauditError
 from vpaudit.priors.gaussian import GaussianPrior
 
 

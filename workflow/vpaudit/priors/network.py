@@ -17,11 +17,12 @@ from pathlib import Path
 import diffusers
 import torch
 
-from vpaudit import fewstep, hardware, io
-from vpaudit.errors import VpauditError
+from vpaudit.base import files, machine
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.pixels import per_image
 from vpaudit.priors import gaussian
-from vpaudit.priors.base import per_image
 from vpaudit.priors.schedule import SigmaTable
+from vpaudit.sampling import few_step
 
 # Every call to the network has exactly this many rows (the last ones padded): matrix kernels may round differently for
 # another batch shape, and an image's result must not depend on how many images stand beside it (design invariant 1).
@@ -68,7 +69,7 @@ class NetworkPrior:
             self.num_classes = max(0, (network.config.num_class_embeds or 0) - 1)
         self.precision, self.rows, self.calls = precision, rows, 0
         self.device = next(network.parameters()).device
-        self.few_step: dict[int, fewstep.Plan] = {}
+        self.few_step: dict[int, few_step.Plan] = {}
 
     def compile(self) -> None:
         """torch.compile with the weights frozen in. On two cores it saves a third of a call and takes up to a minute to
@@ -145,9 +146,9 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32", ro
         )
     card = json.loads((folder / "card.json").read_text()) if (folder / "card.json").exists() else {}
     weights = folder / part / "diffusion_pytorch_model.safetensors"
-    if "sha256" in card and weights.exists() and io.sha256(weights) != card["sha256"]:
+    if "sha256" in card and weights.exists() and files.sha256(weights) != card["sha256"]:
         raise VpauditError(
-            f"{weights} has sha256 {io.sha256(weights)}, its card says {card['sha256']}: truncated or altered",
+            f"{weights} has sha256 {files.sha256(weights)}, its card says {card['sha256']}: truncated or altered",
             "restore it with `git checkout resources/priors` or `dvc pull`, or train it again",
         )
     network_class = json.loads((folder / part / "config.json").read_text()).get("_class_name", NETWORKS[part])
@@ -168,8 +169,8 @@ def load(folder: str | Path, device: str = "cpu", precision: str = "float32", ro
         )
     low, high = card.get("sigma_range", (None, None))
     if precision == "auto":
-        precision = "bfloat16" if device == "cpu" and hardware.cpu_has_bfloat16() else "float32"
+        precision = "bfloat16" if device == "cpu" and machine.cpu_has_bfloat16() else "float32"
     base = gaussian.load(folder / "gaussian").to(device) if (folder / "gaussian").exists() else None
     prior = NetworkPrior(network.to(device), scheduler, low, high, precision, rows, card.get("fold", 1), base)
-    prior.few_step = fewstep.load(folder)
+    prior.few_step = few_step.load(folder)
     return prior

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.fft import dctn, idctn
 
+from vpaudit.base.pixels import per_image
 from vpaudit.priors import weights
-from vpaudit.priors.base import per_image
 
 BLOCK = 256  # images
 

@@ -21,13 +21,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from vpaudit import io
-from vpaudit.config import Training
-from vpaudit.errors import VpauditError
-from vpaudit.priors.base import per_image
+from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.pixels import per_image
+from vpaudit.base.randomness import generator, seed_of
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.network import NetworkPrior
-from vpaudit.rng import generator, seed_of
+from vpaudit.study.config import Training
 
 LOOK = 50  # steps on a GPU between looks at the loss
 
@@ -236,7 +236,7 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        with io.atomic(self.checkpoint) as temporary:
+        with files.atomic(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
     def resume(self, adopt: bool = False) -> bool:

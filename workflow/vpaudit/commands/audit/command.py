@@ -1,0 +1,122 @@
+"""`vpaudit audit`: what a training set-up leaves visible of people's own images."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from vpaudit.base.errors import VpauditError
+
+ABOUT = """\
+Attack your own images at your own privacy budget, and say how much noise hides them.
+
+The images are brought to the prior's shape and go through the same rules as the studies: release, reconstruction,
+measurement, bounds, figures, page. Everything stays on this machine, readable by you alone.
+"""
+EXAMPLES = """\
+examples:
+  vpaudit audit --images photos/ --epsilon 8 --delta 1e-5 --steps 1000 --sample-rate 0.01
+  vpaudit audit --images photos.zip --noise-multiplier 1 --redact --out audit
+  vpaudit audit --images scans.npz --mu 5 10 --limit 32 --dry-run
+
+exit codes: 0 done; 1 a bug; 2 something you can mend (message and hint); 130 interrupted (the same command goes on)
+"""
+
+
+def add_commands(commands) -> None:
+    """Put the command under the parser's sub-commands."""
+    audit = commands.add_parser(
+        "audit", help="attack your own images at your own privacy budget", description=ABOUT, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    audit.set_defaults(run=_audit)
+    add = audit.add_argument
+    add("--images", required=True, metavar="DIR", help="folder, zip, tar or npz of images")
+    known = audit.add_mutually_exclusive_group(required=True)
+    known.add_argument("--epsilon", type=float, metavar="E", help="budget of the whole training, 0.001 to 100,000")
+    known.add_argument("--noise-multiplier", type=float, metavar="S", help="sigma/C of one step, 0.01 to 10,000")
+    known.add_argument(
+        "--mu", type=float, nargs="+", metavar="M", help="C/sigma of all that is released of an image, > 0"
+    )
+    add("--delta", type=float, metavar="D", default=1e-5, help="in (0, 1) (default: %(default)g)")
+    add("--steps", type=int, metavar="T", default=1, help="of the training, 1 to 1,000,000 (default: 1)")
+    add("--sample-rate", type=float, metavar="Q", default=1.0, help="of Poisson sampling, (0, 1] (default: 1)")
+    add(
+        "--max-grad-norm", type=float, metavar="C", default=1.0,
+        help="clipping norm of an image in [-1, 1], > 0 (default: 1, below every image's norm: all are clipped)",
+    )  # fmt: skip
+    add(
+        "--prior", default="fashion_mnist_dit", metavar="NAME|PATH",
+        help="folder of resources/priors, or a diffusers folder (default: %(default)s)",
+    )  # fmt: skip
+    add("--gaussian", metavar="DIR", help="Gaussian prior of that shape (default: one found beside it)")
+    add("--size", type=int, metavar="N", help="side to bring images to; the prior's, which is the default")
+    add("--grey", action="store_true", help="insist on one channel (default: as the prior has)")
+    add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 4 (default: %(default)s)")
+    add("--out", metavar="DIR", help="page, tables, figures, answer (default: results/<study>/audit)")
+    add("--redact", action="store_true", help="put metrics in place of images into --out")
+    add("--show-names", action="store_true", help="let the names of folder and files into --out")
+    add("--cores", type=int, metavar="N", default=os.cpu_count(), help=">= 1 (default: all; here %(default)s)")
+    add("--dry-run", action="store_true", help="read the images, say what would be done and at what cost")
+
+
+def _audit(arguments) -> None:
+    from vpaudit.commands import doctor, plan
+    from vpaudit.commands.audit import answer, budget
+    from vpaudit.commands.audit import job as audit
+    from vpaudit.study import config
+
+    if arguments.cores < 1:
+        raise VpauditError(f"--cores {arguments.cores} must be >= 1", "give the number of processor cores")
+    setup = budget.setup(
+        epsilon=arguments.epsilon,
+        noise_multiplier=arguments.noise_multiplier,
+        mu=arguments.mu,
+        delta=arguments.delta,
+        steps=arguments.steps,
+        sample_rate=arguments.sample_rate,
+    )
+    prior = audit.find_prior(arguments.prior, arguments.gaussian)
+    _say(privacy(arguments.redact, arguments.show_names))
+    job = audit.prepare(
+        arguments.images,
+        setup,
+        prior,
+        max_grad_norm=arguments.max_grad_norm,
+        size=arguments.size,
+        grey=arguments.grey,
+        limit=arguments.limit,
+        redact=arguments.redact,
+        show_names=arguments.show_names,
+    )
+    cost = plan.text(plan.plan(job.config, plan.CALLS_PER_SECOND, prior.shape), 1)
+    if arguments.dry_run:
+        facts = job.facts()
+        print("\n".join([*facts["reading"], f"{facts['images']} to attack, brought to {facts['shape']}"]))
+        print("".join(f"{name}: {reason}\n" for name, reason in job.reading.skipped), end="")
+        print("\n".join([*facts["warnings"], "", cost, ""]))
+        print(doctor.report(doctor.environment(job.config, audit.ROOT)), end="\n\n")
+        print(config.dump(job.config), end="")
+        return
+    _say("\n".join(job.reading.lines()), cost)
+    found = audit.run(job, Path(arguments.out).resolve() if arguments.out else None, arguments.cores)
+    print(answer.text(found))
+    left = f" (with reasons: results/{found['study']}/left_out.csv)" if job.reading.skipped else ""
+    print(f"\n{found['images']} images audited, {len(job.reading.skipped)} left out{left}")
+    print(f"Page: {found['out']}/report.html\nTables, figures, answer: {found['out']}/")
+
+
+def _say(*paragraphs: str) -> None:
+    print("\n".join(paragraphs), file=sys.stderr, flush=True)
+
+
+def privacy(redact: bool, show_names: bool) -> str:
+    """What is said of the audited images' privacy before anything is read."""
+    shown = (
+        "Page and figures in the output folder show metrics in place of images (--redact); results/ still shows them."
+        if redact
+        else "The page, the figures and results/ will SHOW the images and what attacks make of them: share them only "
+        "with those who may see the images, or use --redact."
+    )
+    names = "The names of folder and files will be shown (--show-names)." if show_names else "File names are left out."
+    return f"Private: all files are written readable by their owner only, and nothing is uploaded.\n{shown}\n{names}"

@@ -1,0 +1,312 @@
+"""`vpaudit audit`: people's own images and training set-up through the graph of the studies, and what follows from it.
+
+The images are read once, brought to the prior's shape and written, without their names, into results/<study>/; the rest
+is a study like any other. Nothing leaves this machine, and everything is written readable by its owner alone.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vpaudit import data
+from vpaudit.base import files, pixels
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.files import ROOT
+from vpaudit.commands.audit import answer, budget
+from vpaudit.study import config as configuration
+from vpaudit.study.config import Attack, Config
+from vpaudit.study.layout import Layout
+
+PRIVATE = 0o077  # taken from the rights of every file
+TABLES = ("metrics", "baselines", "consistency", "bounds", "domain")
+FEWEST = 4  # images that an audit needs: correlations and intervals are over images
+FEW = 20  # images below which intervals say little
+IMAGE_FIGURES = ("reconstructions",)
+IMAGE_URI = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,([A-Za-z0-9+/=]+)")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior's folder, and that of the Gaussian of its shape; shape (C, H, W); the noise it was trained on."""
+
+    folder: Path
+    gaussian: Path
+    shape: tuple[int, int, int]
+    sigma_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An audit, ready to run: its study, what was read, what was asked, and what the reader must be told."""
+
+    config: Config
+    reading: data.Reading
+    chosen: data.ImageSet
+    setup: budget.Setup
+    warnings: list[str]
+    show_names: bool
+
+    def names(self) -> list[str]:
+        """The file each audited image came from."""
+        return [self.reading.names[int(np.flatnonzero(self.reading.images.ids == i)[0])] for i in self.chosen.ids]
+
+    def facts(self) -> dict:
+        """What the answer says of the images and of the run."""
+        shape = self.chosen.images.shape[1:]
+        channels = "three channels" if len(shape) == 3 else "grey"
+        return {
+            "study": self.config.study,
+            "images": len(self.chosen),
+            "reading": self.reading.lines(),
+            "shape": f"{shape[0]}×{shape[1]}, {channels}: the largest centred square, resized by Lanczos",
+            "prior": Path(self.config.prior.path).name,
+            "warnings": self.warnings,
+        }
+
+
+# ---------------------------------------------------------------- before the run
+
+
+def find_prior(name: str, gaussian: str | None = None) -> Prior:
+    """A prior by name (a folder of resources/priors) or path, and a Gaussian prior of its shape beside it.
+
+    Raises:
+        VpauditError: no such prior, or no Gaussian prior of its shape.
+    """
+    shipped = ROOT / "resources/priors"
+    folder = next((p for p in (Path(name), shipped / name) if (p / "scheduler").is_dir()), None)
+    if folder is None:
+        known = sorted(p.name for p in shipped.iterdir() if (p / "scheduler").is_dir())
+        raise VpauditError(f"no prior {name!r}", f"known: {', '.join(known)}; or give the path of a diffusers folder")
+    card = files.read_json(folder / "card.json") if (folder / "card.json").exists() else {}
+    if {"shape", "sigma_range"} <= set(card):
+        shape, sigma_range = tuple(card["shape"]), tuple(card["sigma_range"])
+    else:
+        from vpaudit.priors import network
+
+        loaded = network.load(folder)
+        shape, sigma_range = tuple(loaded.shape), (loaded.sigma_min, loaded.sigma_max)
+    places = [Path(gaussian)] if gaussian else [*sorted(folder.resolve().parent.iterdir()), *sorted(shipped.iterdir())]
+    for place in places:
+        if (place / "gaussian.safetensors").exists() and tuple(files.read_json(place / "card.json")["shape"]) == shape:
+            return Prior(folder.resolve(), place.resolve(), shape, sigma_range)
+    raise VpauditError(
+        f"no Gaussian prior of shape {shape} in {gaussian or folder.parent}",
+        "fit one to training images of that shape, `vpaudit fit-gaussian NAME --out DIR`, and give --gaussian DIR",
+    )
+
+
+def prepare(
+    images: str,
+    setup: budget.Setup,
+    prior: Prior,
+    *,
+    max_grad_norm: float = 1.0,
+    size: int | None = None,
+    grey: bool = False,
+    limit: int = 64,
+    redact: bool = False,
+    show_names: bool = False,
+    seed: int = Config().seed,
+) -> Job:
+    """Read the images and make the study's configuration; writes nothing.
+
+    Raises:
+        VpauditError: no usable images or only one, a size or colour the prior does not have, a value out of range.
+    """
+    channels, side = prior.shape[0], prior.shape[1]
+    if size not in (None, side):
+        raise VpauditError(f"--size {size}, but the prior makes images of {side}", f"leave it out, or --size {side}")
+    if grey and channels != 1:
+        raise VpauditError(
+            "--grey, but the prior makes images in colour", "leave it out, or name a prior of grey images"
+        )
+    if limit < FEWEST:
+        raise VpauditError(f"--limit {limit} must be >= {FEWEST}", "each image is compared with others; 20 are better")
+    reading = data.read_local(images, side, channels == 1, "", channels == 3, seed, max(data.local.MOST, limit))
+    if len(reading.images) < FEWEST:
+        raise VpauditError(
+            f"only {len(reading.images)} usable images, at least {FEWEST} are needed: {'; '.join(reading.lines())}",
+            "each image is compared with others; add some, better 20 in all",
+        )
+    chosen = data.select(reading.images, min(limit, len(reading.images)), seed)
+    flat = pixels.signed(chosen.images).reshape(len(chosen), -1)
+    low, high = budget.measurable(np.linalg.norm(flat, axis=1), max_grad_norm, prior.sigma_range, setup.delta)
+    grid = budget.grid([a.mu for a in setup.asked], low, high)
+    warnings = [_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high]
+    if len(chosen) < FEW:
+        warnings.append(f"Only {len(chosen)} images: the intervals are wide, and say little of others.")
+    config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), seed)
+    return Job(config, reading, chosen, setup, warnings, show_names)
+
+
+def _outside(asked: budget.Asked, low: float, high: float) -> str:
+    if asked.mu < low:
+        return (
+            f"µ = {asked.mu:g} ({asked.meaning}) has more noise than this prior was trained on; it was not attacked. "
+            f"Success falls with µ, so what is said of µ = {low:.3g} is more than can be had there."
+        )
+    return (
+        f"µ = {asked.mu:g} ({asked.meaning}) leaves so little noise that no attack is needed: the image is visible as "
+        f"it is released. It was not attacked; take it for worse than µ = {high:.3g}."
+    )
+
+
+def _title(images: str, show_names: bool) -> str:
+    """What the study calls the images: nothing of their own names, unless that is wanted."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", Path(images).name.split(".")[0]).strip("-") if show_names else "images"
+
+
+def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title: str, seed: int) -> Config:
+    attacks = [a.model_copy(update={"conditioning": ["unconditional"]}) for a in Config().attacks]  # no class is known
+    metrics = [m if prior.shape[1] < 64 else m.replace("lpips_vgg_64", "lpips_vgg") for m in Config().evaluate.metrics]
+    overlay = {
+        "seed": seed,
+        "data": {"name": "the audited folder", "images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
+        "mechanism": {"mu": grid, "max_grad_norm": max_grad_norm, "delta": delta},
+        "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian)},
+        "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],
+        "evaluate": {"metrics": metrics},
+    }
+    # not hashed below: a page with or without images is the same study, and is attacked once
+    page = {"report": {"redact": redact}, "experiments": {"with_study": []}}
+    content = json.dumps(overlay, sort_keys=True).encode() + chosen.images.tobytes()
+    study = f"audit-{title or 'images'}-{hashlib.sha256(content).hexdigest()[:8]}"
+    overlay["study"] = study
+    overlay["data"]["folder"] = f"results/{study}/{title or 'images'}.npz"
+    return configuration.resolve({**overlay, **page}, "the audit")
+
+
+def _relative(path: Path) -> str:
+    """As the rules name it: from the repository's root, where it lies inside."""
+    return str(path.relative_to(ROOT.resolve())) if path.is_relative_to(ROOT.resolve()) else str(path)
+
+
+# ---------------------------------------------------------------- the run
+
+
+@contextlib.contextmanager
+def private():
+    """Everything written inside, also by programs that are started, is readable by its owner alone."""
+    before = os.umask(PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def run(job: Job, out: Path | None, cores: int) -> dict:
+    """Write the study, run the rules on it, gather what they made; returns the answer.
+
+    Args:
+        out: folder for page, tables, figures and answer; None: results/<study>/audit.
+        cores: for Snakemake.
+
+    Raises:
+        VpauditError: not a repository, a rule failed, the disk is full.
+    """
+    if not (ROOT / "Snakefile").exists():
+        raise VpauditError(f"{ROOT} is not the repository", "install it with `pip install -e .` from a clone")
+    layout = Layout(job.config)
+    with private(), contextlib.chdir(ROOT):
+        overlay = _write_study(job, layout)
+        _snakemake(overlay, layout, cores)
+        found = answer.build(layout, job.setup, job.facts())
+        target = out or layout.results / "audit"
+        gather(job, layout, target)
+        files.write_json(target / "audit.json", found)
+        with files.atomic(target / "audit.txt") as temporary:
+            temporary.write_text(answer.text(found) + "\n", encoding="utf-8")
+    return {**found, "out": str(target.resolve() if out else ROOT / target)}
+
+
+def _write_study(job: Job, layout: Layout) -> Path:
+    """The images without names, which image came from which file, what was left out, and the configuration."""
+    for folder in (layout.results, layout.figures, layout.work):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    source, config = Path(job.config.data.folder), layout.results / "audit.yaml"
+    if not source.exists():  # the study's name holds their hash: what is there is the same
+        with files.atomic(source) as temporary, open(temporary, "wb") as file:
+            np.savez(file, x=job.chosen.images)
+    names = pd.DataFrame({"image": range(len(job.chosen)), "file": job.names()})
+    left = pd.DataFrame(job.reading.skipped, columns=["file", "reason"])
+    for name, table in (("names", names), ("left_out", left)):
+        with files.atomic(layout.results / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    configuration.save(job.config, config)
+    return config
+
+
+def _snakemake(overlay: Path, layout: Layout, cores: int) -> None:
+    """The rules of the studies, through the same door; progress on stderr, what jobs say into a log."""
+    here = str(Path(sys.executable).parent)
+    environment = {
+        **os.environ,
+        "PATH": here + os.pathsep + os.environ.get("PATH", ""),
+        "PYTHONPATH": str(ROOT / "workflow"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    log = layout.log("audit")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["workflow/run.sh", "all", "domain", "--configfile", str(overlay), "--cores", str(cores)]
+    with open(log, "a", encoding="utf-8") as file:
+        code = subprocess.run(command, env=environment, stdout=file).returncode
+    if code:
+        raise VpauditError(
+            f"the run of {layout.results.name} stopped (exit code {code})",
+            f"what is above, or in {layout.log('audit').parent}/, says why; the same command goes on from there",
+        )
+
+
+# ---------------------------------------------------------------- after the run
+
+
+def gather(job: Job, layout: Layout, out: Path) -> None:
+    """Page, tables as CSV, figures, configuration: what may be shown to whom the images may be shown.
+
+    Raises:
+        VpauditError: the page of a redacted audit holds an image that is no curve.
+    """
+    redact = job.config.report.redact
+    figures = [p for p in sorted(layout.figures.iterdir()) if p.is_file()]
+    if redact:
+        figures = [p for p in figures if not (p.stem in IMAGE_FIGURES and p.suffix in (".png", ".pdf"))]
+        check_redacted(layout.report, figures)
+    _copy(layout.report, out / "report.html")
+    _copy(layout.config, out / "config.yaml")
+    for old in (out / "figures").glob("*"):
+        old.unlink()
+    for path in figures:
+        _copy(path, out / "figures" / path.name)
+    for name in TABLES:
+        with files.atomic(out / "tables" / f"{name}.csv") as temporary:
+            pd.read_parquet(layout.table(name)).to_csv(temporary, index=False, float_format="%.6g")
+    for name in ("names.csv", "left_out.csv"):
+        (out / "tables" / name).unlink(missing_ok=True)
+        if job.show_names:
+            _copy(layout.results / name, out / "tables" / name)
+
+
+def check_redacted(page: Path, figures: list[Path]) -> None:
+    """Refuse a page that holds another picture than these figures."""
+    import base64
+
+    allowed = {base64.b64encode(p.read_bytes()).decode() for p in figures if p.suffix == ".png"}
+    if set(IMAGE_URI.findall(page.read_text(encoding="utf-8"))) - allowed:
+        raise VpauditError(f"{page} shows images, though it should not", "this is a bug; do not share the page")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with files.atomic(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,0 +1,1 @@
+"""Documents written from code and tables: configuration, claims, the attack engine."""

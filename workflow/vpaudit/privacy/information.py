@@ -1,0 +1,71 @@
+"""What a release leaks in nats, read off denoising errors, and what a wrong prior costs. Pure functions of curves.
+
+For x ~ p in R^N and the channel x + s z at snr = 1/s^2, with mse_q(s) = E |x - D_q(x + s z)|^2 (summed over pixels) of
+a denoiser that is optimal for q, and mmse_p = mse_p:
+
+    I(x; x + s z) = 1/2 integral of mmse_p over snr from 0 to 1/s^2            (Guo, Shamai & Verdu 2005)
+    KL(p_s || q_s) = 1/2 integral of (mse_q - mmse_p) over snr from 0 to 1/s^2  (Verdu 2010), p_s the law of x + s z
+    h(x + s z) = N/2 ln(2 pi e s^2) + I(x; x + s z)
+
+Any denoiser's error is at least mmse_p, so I from mse_q is from above. Whatever x, I is at most the channel's capacity
+at the signal's power and, for covariance C, the Gaussian's: 1/2 ln det(1 + C/s^2).
+"""
+
+import numpy as np
+
+from vpaudit.base import checks
+from vpaudit.base.errors import VpauditError
+
+
+def integral_over_snr(s: np.ndarray, error: np.ndarray, at: np.ndarray, start: float | None = None) -> np.ndarray:
+    """1/2 integral of `error` over snr from 0 to 1/at^2, in nats.
+
+    Trapezoids in log s of error / s^2 (d snr = -2 / s^2 d log s); from snr 0 to that of the largest s the error is
+    taken as constant, `start` or its value at the largest s.
+
+    Args:
+        s: (K,) noise levels > 0, any order; error: (K,) at these, summed over pixels; at: (...) within their range.
+    """
+    s, error, at = (np.asarray(v, dtype=float) for v in (s, error, at))
+    order = np.argsort(-s)
+    s, error = s[order], error[order]
+    if np.any(at < s[-1] * (1 - 1e-9)) or np.any(at > s[0] * (1 + 1e-9)):
+        raise VpauditError(
+            f"s from {at.min():g} to {at.max():g} asked of a curve over [{s[-1]:g}, {s[0]:g}]",
+            "measure the denoiser over a wider range of noise",
+        )
+    rate = error / s**2
+    steps = 0.5 * (rate[1:] + rate[:-1]) * np.log(s[:-1] / s[1:])
+    first = 0.5 * (error[0] if start is None else start) / s[0] ** 2
+    running = first + np.concatenate([[0.0], np.cumsum(steps)])
+    return np.interp(-np.log(at), -np.log(s), running)
+
+
+def capacity(mu, pixels):
+    """(N/2) ln(1 + mu^2 / N) <= mu^2 / 2 nats: of any clipped image, |lambda x| <= C. mu >= 0, pixels >= 1."""
+    mu, pixels = checks.non_negative(mu=mu), checks.whole(pixels=pixels)
+    return pixels / 2 * np.log1p(mu**2 / pixels)
+
+
+def gaussian_information(variances: np.ndarray, s) -> np.ndarray:
+    """1/2 sum_i ln(1 + l_i / s^2): the most that data of covariance eigenvalues l can leak; s > 0, an array too."""
+    s = checks.positive(s=s)
+    return 0.5 * np.log1p(np.asarray(variances, dtype=float) / s[..., None] ** 2).sum(axis=-1)
+
+
+def gaussian_mse(variances: np.ndarray, s, true_variances: np.ndarray | None = None, shift: np.ndarray | None = None):
+    """E |x - D_q|^2 of the Wiener filter for variances l_q on data of variances l_p, same basis, mean off by d_i.
+
+    sum_i [l_p s^4 + l_q^2 s^2 + d_i^2 s^4] / (l_q + s^2)^2; the mmse sum l s^2 / (l + s^2) for q = p.
+    """
+    s2 = checks.positive(s=s)[..., None] ** 2
+    q = np.asarray(variances, dtype=float)
+    p = q if true_variances is None else np.asarray(true_variances, dtype=float)
+    d2 = 0.0 if shift is None else np.asarray(shift, dtype=float) ** 2
+    return ((p * s2**2 + q**2 * s2 + d2 * s2**2) / (q + s2) ** 2).sum(axis=-1)
+
+
+def smoothed_entropy(information, s, pixels):
+    """h(x + s z) = N/2 ln(2 pi e s^2) + I, in nats."""
+    s, pixels = checks.positive(s=s), checks.whole(pixels=pixels)
+    return pixels / 2 * np.log(2 * np.pi * np.e * s**2) + np.asarray(information, dtype=float)

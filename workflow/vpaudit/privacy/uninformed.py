@@ -1,0 +1,121 @@
+"""What an adversary without any prior reaches: it rescales what it saw and stops (Ziller et al. 2402.12861).
+
+y = lambda x + sigma z, lambda = min(1, C / |x|), sigma = C / mu, so x_hat = y / lambda = x + s z with
+s = sigma / lambda = max(|x|, C) / mu: |x| / mu for a clipped image. s is the std per pixel, in the pixel range of x
+([-1, 1] here, data range 2). N is the number of pixels, channels counted. With G ~ Gamma(shape N/2, scale 1):
+
+    MSE  = s^2 (2/N) G,    E[MSE] = s^2
+    PSNR = 10 log10(R^2 / MSE), R the data range
+    NCC  = Pearson correlation of x and x_hat: with t = NCC / sqrt(1 - NCC^2), sqrt(N-2) t is noncentral t with N-2
+           degrees of freedom and noncentrality sqrt(N Var(x)) / s
+
+All functions are pure, accept scalars or arrays that broadcast, and raise `VpauditError` for an argument out of range.
+"""
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import gammainc, gammainccinv, gammaincinv, ndtr, psi
+
+from vpaudit.base import checks
+
+DATA_RANGE = 2.0  # of an image in [-1, 1]; equal to ranges.DATA_RANGE, which would bring torch with it
+DECIBEL = 10.0 / np.log(10.0)
+
+
+def effective_noise(norm, mu, max_grad_norm):
+    """s = sigma / lambda = max(|x|, C) / mu, the std per pixel of x_hat = y / lambda.
+
+    Args:
+        norm: |x|_2 >= 0 in the pixel range of x; mu: C / sigma > 0; max_grad_norm: C > 0.
+    """
+    norm = checks.non_negative(norm=norm)
+    mu, max_grad_norm = checks.positive(mu=mu, max_grad_norm=max_grad_norm)
+    return np.maximum(norm, max_grad_norm) / mu
+
+
+def mse_mean(s):
+    """E[MSE] = s^2, in squared pixel units. s > 0."""
+    return checks.positive(s=s) ** 2
+
+
+def mse_quantile(q, s, pixels):
+    """The MSE that a fraction q of reconstructions stay below; q in (0, 1), s > 0, pixels >= 1."""
+    q, s, pixels = checks.probability(q=q), checks.positive(s=s), checks.whole(pixels=pixels)
+    return s**2 * gammaincinv(pixels / 2, q) * 2 / pixels
+
+
+def mse_cdf(eta, s, pixels):
+    """Pr(MSE <= eta) = P(N/2, N eta / (2 s^2)), eta >= 0: the (eta, gamma) success of the uninformed adversary."""
+    eta, s, pixels = checks.non_negative(eta=eta), checks.positive(s=s), checks.whole(pixels=pixels)
+    return gammainc(pixels / 2, pixels * eta / (2 * s**2))
+
+
+def psnr_mean(s, pixels, data_range=DATA_RANGE):
+    """E[PSNR] = 10 log10(R^2 / s^2) - (10 / ln 10) (psi(N/2) - ln(N/2)), in dB."""
+    s, data_range = checks.positive(s=s, data_range=data_range)
+    half = checks.whole(pixels=pixels) / 2
+    return 20 * np.log10(data_range / s) - DECIBEL * (psi(half) - np.log(half))
+
+
+def psnr_quantile(q, s, pixels, data_range=DATA_RANGE):
+    """The PSNR in dB that a fraction q of reconstructions stay below; q in (0, 1). A high PSNR is a low MSE."""
+    q, pixels = checks.probability(q=q), checks.whole(pixels=pixels)
+    s, data_range = checks.positive(s=s, data_range=data_range)
+    mse = s**2 * gammainccinv(pixels / 2, q) * 2 / pixels
+    return 10 * np.log10(data_range**2 / mse)
+
+
+def psnr_reach_probability(psnr, s, pixels, data_range=DATA_RANGE):
+    """Pr(PSNR >= psnr), psnr in dB: Pr(MSE <= R^2 10^(-psnr/10))."""
+    psnr, data_range = checks.finite(psnr=psnr), checks.positive(data_range=data_range)
+    return mse_cdf(data_range**2 * 10 ** (-psnr / 10), s, pixels)
+
+
+def ncc_mean(s, variance):
+    """E[NCC] ~ (1 + s^2 / Var(x))^(-1/2), up to O(1/N); `variance` of the pixels about their mean, >= 0."""
+    s, variance = checks.positive(s=s), checks.non_negative(variance=variance)
+    return np.sqrt(variance / (variance + s**2))
+
+
+def ncc_upper(mu, pixels):
+    """sqrt(1 / (1 + N / mu^2)): `ncc_mean` of a clipped image, at most, for Var(x) <= |x|^2 / N; met at mean 0."""
+    mu, pixels = checks.positive(mu=mu), checks.whole(pixels=pixels)
+    return np.sqrt(1 / (1 + pixels / mu**2))
+
+
+def ncc_cdf(level, s, variance, pixels):
+    """Pr(NCC <= level), level in (-1, 1): E[Phi(t chi_{N-2} - sqrt(N Var) / s)], t = level / sqrt(1 - level^2).
+
+    The centred image has N - 1 degrees of freedom: one along x, N - 2 across it. The expectation over chi is a
+    Gauss-Legendre sum over its quantiles, good to 1e-6. pixels >= 3.
+    """
+    level = checks.within(-1 + 1e-12, 1 - 1e-12, level=level)
+    s, variance = checks.positive(s=s), checks.non_negative(variance=variance)
+    pixels = checks.whole(3, pixels=pixels)
+    nodes, weights = np.polynomial.legendre.leggauss(256)
+    chi = np.sqrt(2 * gammaincinv((pixels[..., None] - 2) / 2, (nodes + 1) / 2))
+    tangent = (level / np.sqrt(1 - level**2))[..., None]
+    return ndtr(tangent * chi - (np.sqrt(pixels * variance) / s)[..., None]) @ (weights / 2)
+
+
+def ncc_quantile(q, s, variance, pixels):
+    """The NCC that a fraction q of reconstructions stay below; the inverse of `ncc_cdf`, to 1e-10."""
+    q = checks.probability(q=q)
+
+    def solve(*point):
+        return brentq(lambda level: ncc_cdf(level, *point[1:]) - point[0], -1 + 1e-9, 1 - 1e-9, xtol=1e-10)
+
+    return np.vectorize(solve, otypes=[np.float64])(q, s, variance, pixels)[()]
+
+
+def noise_multiplier_for(gamma, eta, pixels, norm):
+    """The noise multiplier 1/mu at which a clipped image of this norm has Pr(MSE <= eta) = gamma.
+
+    (1/mu)^2 = eta N / (2 |x|^2 F^-1(gamma)), F the CDF of Gamma(N/2, 1) (FMTE `get_noise_multiplier`).
+
+    Args:
+        gamma: in (0, 1); eta: MSE > 0 in squared pixel units; pixels: N >= 1; norm: |x|_2 > 0, same pixel range as eta.
+    """
+    gamma, pixels = checks.probability(gamma=gamma), checks.whole(pixels=pixels)
+    eta, norm = checks.positive(eta=eta, norm=norm)
+    return np.sqrt(eta * pixels / (2 * gammaincinv(pixels / 2, gamma))) / norm

@@ -1,0 +1,73 @@
+"""A claim, what was measured of it, and the rules by which it is judged."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from vpaudit.base import stats
+
+OURS, LEFT_OPEN = "not in the paper", "left open"
+
+
+@dataclass
+class Claim:
+    """One claim: value with its 95 % interval over n images, a verdict, and the same by mu where it has a course."""
+
+    id: str
+    claim: str
+    paper: str
+    measured: str
+    value: float
+    low: float
+    high: float
+    n: int
+    verdict: str
+    note: str = ""
+    by_mu: list[dict] = field(default_factory=list)
+
+
+def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, str]:
+    """The one rule for a claim that must hold at every mu: value above (or below) a limit.
+
+    Args:
+        course: mu, value, low, high by mu.
+
+    Returns:
+        Place of the weakest interval; verdict: confirmed if every interval clears the limit, not confirmed if one lies
+        wholly on the other side, confirmed with a caveat if at least half clear it, else inconclusive; and the caveat.
+    """
+    room = (course["low"] - limit if above else limit - course["high"]).to_numpy()
+    against = (course["high"] < limit if above else course["low"] > limit).to_numpy()
+    weakest, holds = int(np.argmin(room)), room > 0
+    if holds.all():
+        return weakest, "confirmed", ""
+    if against.any():
+        where = ", ".join(f"{mu:g}" for mu in course["mu"][against])
+        return weakest, "not confirmed", f"Contradicted at mu = {where}."
+    where = ", ".join(f"{mu:g}" for mu in course["mu"][~holds])
+    verdict = "confirmed with a caveat" if holds.mean() >= 0.5 else "inconclusive"
+    return weakest, verdict, f"Open at mu = {where}, where the interval includes the limit."
+
+
+def over_mu(id_, claim, paper, measured, course: pd.DataFrame, limit: float, above: bool, note="", strongest=False):
+    """A list of one claim about every mu (none if the study did not run it).
+
+    Args:
+        measured: text in which {mu} is the mu of the value shown: the weakest, or (strongest) the clearest one.
+    """
+    if course.empty:
+        return []
+    at, verdict, caveat = judge(course, limit, above)
+    if strongest:
+        at = int(course["value"].argmax() if above else course["value"].argmin())
+    row, text = course.iloc[at], " ".join(filter(None, (caveat, note)))
+    numbers = (row["value"], row["low"], row["high"], int(course["n"].iloc[0]))
+    by_mu = course[["mu", "value", "low", "high"]].to_dict("records")
+    return [Claim(id_, claim, paper, measured.format(mu=f"{row['mu']:g}"), *numbers, verdict, text, by_mu)]
+
+
+def course_of(mu, values: np.ndarray) -> pd.DataFrame:
+    """mu, value, low, high, n from (images, mu) values."""
+    value, low, high = stats.bootstrap(values)
+    return pd.DataFrame({"mu": mu, "value": value, "low": low, "high": high, "n": len(values)})

@@ -1,0 +1,79 @@
+"""What draws agree on: how much may be called real at a guaranteed rate, and what a wrong prior makes of it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from vpaudit.report.figures import style as styles
+from vpaudit.report.figures.panels import intervals, line, log_axis, read
+
+PRIORS = {"unconditional": "right prior", "wrong_class": "wrong class"}
+SHOWN = 2.0  # mu of the examples
+SURE, WRONG = 0.1, 0.2  # std between draws below which a pixel is shown as sure, error above which as wrong
+RATE, LEVEL = 0.05, 0.9  # as calibrated by experiments/draws.py
+PANELS = (
+    ("conformal_real", "share of pixels called real", None),
+    ("conformal_false", "share called real and wrong", RATE),
+    ("conformal_within", "images within the limit", LEVEL),
+)
+
+
+def confident(results, style: dict):
+    """Above: rates over mu after conformal calibration under the right prior; below: examples at one mu."""
+    table = read(results, "draws")
+    figure = plt.figure(figsize=styles.size(style, 1.05))
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 2))
+    tables = []
+    for axes, (metric, label, limit) in zip(above.subplots(1, len(PANELS)), PANELS):
+        for number_, (prior, name) in enumerate(PRIORS.items()):
+            found = intervals(table[(table["metric"] == metric) & (table["prior"] == prior)], ["mu"])
+            line(axes, found, "mu", name, number_)
+            tables.append(found.assign(prior=prior, quantity=metric.removeprefix("conformal_")))
+        if limit is not None:
+            axes.axhline(limit, color="black", linewidth=0.7, linestyle=":", label="guaranteed for the right prior")
+        axes.set_ylabel(label)
+        log_axis(axes, table["mu"], "µ = C/σ")
+    handles, labels = axes.get_legend_handles_labels()
+    above.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    _examples(below, table, style)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def _examples(figure, table: pd.DataFrame, style: dict) -> None:
+    """Rows of images: target; per prior the mean of draws, its spread, and where it is sure and wrong."""
+    mus = table["mu"].unique()
+    mu = float(mus[np.argmin(np.abs(np.log(mus / SHOWN)))])
+    rows = table[table["metric"].str.startswith("example_") & np.isclose(table["mu"], mu)]
+    ids = list(dict.fromkeys(rows["image"]))
+    panels = figure.subplots(len(ids), 7, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    for line_, image in zip(panels, ids):
+        here = rows[rows["image"] == image]
+        _show(line_[0], _pixels(here, "unconditional", "target"), "target" if image == ids[0] else "")
+        for number_, (prior, name) in enumerate(PRIORS.items()):
+            mean, spread = (_pixels(here, prior, kind) for kind in ("mean", "spread"))
+            wrong = (spread < SURE) & (abs(mean - _pixels(here, prior, "target")) > WRONG)
+            titles = (f"{name}:\nmean of draws", "std between\ndraws", "sure and\nwrong")
+            for axes, shown, title, limits in zip(
+                line_[1 + 3 * number_ :], (mean, spread, wrong.any(axis=2)), titles, ((-1, 1), (0, 1), (0, 1))
+            ):
+                _show(axes, shown, title if image == ids[0] else "", limits)
+    figure.suptitle(f"µ = {mu:g}", fontsize=style["font_size"])
+
+
+def _pixels(rows: pd.DataFrame, prior: str, kind: str) -> np.ndarray:
+    """(H, W, C) of one image; square, and of three channels where that fits and one does not."""
+    values = rows[(rows["prior"] == prior) & (rows["metric"] == f"example_{kind}")].sort_values("place")["value"]
+    channels = 1 if round(len(values) ** 0.5) ** 2 == len(values) else 3
+    side = round((len(values) / channels) ** 0.5)
+    return values.to_numpy().reshape(channels, side, side).transpose(1, 2, 0)
+
+
+def _show(axes, image: np.ndarray, title: str, limits=(-1, 1)) -> None:
+    low, high = limits
+    shown = np.clip((image.astype(float) - low) / (high - low), 0, 1).squeeze()
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title)
+
+
+FIGURES = {"confident": confident}

@@ -1,0 +1,89 @@
+"""The study as one self-contained page for someone who is not a privacy expert. Every number comes from the tables.
+
+words.py makes the sentences, sprites.py the images, explorer.py the data that follow the slider, static.py the rest.
+"""
+
+from pathlib import Path
+
+import jinja2
+
+from vpaudit.base import files
+from vpaudit.base.labels import METRICS, power
+from vpaudit.report.page import explorer, sprites, static, words
+from vpaudit.report.results import Study
+
+
+def build(results: Path, figures: Path, out: Path, redact: bool = False) -> None:
+    """Write the page; the same tables, arrays and figures give the same bytes.
+
+    Args:
+        results, figures: results/<study>/ and figures/<study>/ as the stages before left them.
+        out: the HTML file; only its owner may read it if the images are the user's own.
+        redact: metrics instead of images.
+    """
+    study, summary = Study(Path(results)), files.read_json(Path(results) / "summary.json")
+    text = (
+        _environment()
+        .get_template("template.html")
+        .render(**_moving(study, summary, redact), **_still(study, summary, Path(figures), redact))
+    )
+    with files.atomic(out, private=words.is_local(study)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["known"] = static.known
+    return environment
+
+
+def _moving(study: Study, summary: dict, redact: bool) -> dict:
+    """What the slider moves."""
+    outputs, levels = sprites.rows(study), words.audit(study, summary)
+    shown = None if redact else sprites.build(study, outputs)
+    with study.arrays("targets") as file:
+        places = sprites.pick(file["labels"]) if redact else shown.places
+    data = explorer.data(study, outputs, places, shown, levels)
+    return {
+        "data": data,
+        "json": explorer.text(data),
+        "sprites": shown,
+        "outputs": outputs,
+        "audit": levels,
+        "colours": explorer.colours(),
+        "spread": {"top": sprites.SPREAD, "colours": explorer.legend()},
+    }
+
+
+def _still(study: Study, summary: dict, figures: Path, redact: bool) -> dict:
+    """What stands in the page without a script."""
+    here, private = Path(__file__).parent, words.is_local(study)
+    names = [name for name in static.TITLES if name != static.GRID or not (redact or private)]
+    return {
+        "style": (here / "style.css").read_text(encoding="utf-8"),
+        "script": "".join((here / name).read_text(encoding="utf-8") for name in ("chart.js", "page.js")),
+        "redact": redact,
+        "private": private,
+        "study": study,
+        "images": words.images(study),
+        "delta": power(study.config["mechanism"]["delta"]),
+        "summary": summary,
+        "config": study.config,
+        "settings": static.settings(study.config),
+        "found": static.found(study, summary),
+        "plain": words.plain_words(study, summary),
+        "guess": words.best_guess(study),
+        "knowledge": words.knowledge(study),
+        "prior_data": words.titled(summary["prior"]["data"] or "") or None,
+        "sure": words.sure(study),
+        "levels": static.levels(study),
+        "steps": [f"{step:.0%}".replace("%", " %") for step in words.STEPS],
+        "values": [static.values(study, metric) for metric in study.measured],
+        "figures": [static.figure(name, figures, study, summary) for name in names],
+        "claims": [static.verdict(claim) for claim in summary["claims"]],
+        "missing": [METRICS[m].label for m in study.missing],
+        "wall": [(stage, static.duration(seconds)) for stage, seconds in summary["wall_time"].items()],
+    }

@@ -1,0 +1,263 @@
+"""What the study found: the paper's claims, each with the number measured here, its interval and a verdict.
+
+Everything is computed from the tables under results/<study>/; a claim that the study cannot test says so.
+"""
+
+import importlib.metadata
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from vpaudit.base import files, machine, stats
+from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
+from vpaudit.experiments import open_questions
+from vpaudit.report.claims import LEFT_OPEN, OURS, Claim, course_of, over_mu
+from vpaudit.report.results import Study
+from vpaudit.study.config import Config
+from vpaudit.study.layout import Layout
+
+PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-accounting", "snakemake", "dvc", "vpaudit")
+CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
+PUBLIC_KEYS = ("repo", "revision", "licence", "trained_on", "source_sha256")  # of a prior fetched from the hub
+MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from the matched noise level
+
+
+def build(config: Config, layout: Layout) -> dict:
+    """The content of summary.json."""
+    study = Study(layout.results)
+    makers = (
+        beats_uninformed, below_rero, grows_with_mu, end_of_success, ddim_below_ddpm, agreement_predicts,
+        prior_matters, beats_the_weaker,
+    )  # fmt: skip
+    claims = [claim for make in makers for claim in make(study)]
+    claims += open_questions.of_tables({n: study.experiment(n) for n in config.experiments.with_study})
+    card = layout.prior_card
+    return {
+        "study": config.study,
+        "headline": headline(claims),
+        "claims": [_plain(asdict(claim)) for claim in claims],
+        "images": config.data.images,
+        "mu": study.mu,
+        "seed": config.seed,
+        "attacks": [a.model_dump() for a in config.attacks],
+        "prior": {key: card.get(key) for key in CARD_KEYS} | {k: card[k] for k in PUBLIC_KEYS if k in card},
+        "notes": notes(study, card),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "hardware": machine.describe(),
+        "wall_time": wall_time(layout),
+    }  # fmt: skip
+
+
+def measured_grids(study: Study, attack: str = "ddim"):
+    """(metric, sign, grid) of an attack for each main metric; sign * metric falls as output comes closer."""
+    for metric in MAIN_METRICS:
+        grid = study.grid("unconditional", attack, metric)
+        if not grid.empty:
+            yield metric, -1 if METRICS[metric].higher_is_better else 1, grid
+
+
+def beats_uninformed(study: Study) -> list[Claim]:
+    course = study.curve(*MAIN, "mse")
+    course[["value", "low", "high"]] = course[["value", "low", "high"]].div(
+        course["mu"].map(study.bound("uninformed", "mse").set_index("mu")["value"]), axis=0
+    )
+    return over_mu(
+        "beats_uninformed",
+        "The attack beats the uninformed-adversary bound at every mu",
+        "beats it by far",
+        f"MSE of ddim over the bound's expected MSE: largest at mu = {{mu}}, smallest {course['value'].min():.2g}",
+        course, 1, above=False,
+        note="The bound is that of an adversary who knows nothing of images, not even the pixel range.",
+    )  # fmt: skip
+
+
+def below_rero(study: Study) -> list[Claim]:
+    claims = []
+    for metric, sign, grid in measured_grids(study):
+        margin = sign * (grid - study.bound("rero", metric).set_index("mu")["value"])  # > 0: worse than the bound
+        claims += over_mu(
+            f"below_rero_{metric}",
+            f"The attack stays below reconstruction robustness ({metric})",
+            "stays below at every mu",
+            f"smallest margin to the (0, gamma)-ReRo adversary among {study.candidates} candidates, at mu = {{mu}}",
+            course_of(grid.columns, margin.to_numpy()), 0, above=True,
+            note="ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
+            "probability gamma and shows the best image that needs no release otherwise (docs/assumptions.md). "
+            "ReRo bounds exact reconstruction; where gamma is small, partial success may lie above this line.",
+        )  # fmt: skip
+    return claims
+
+
+def grows_with_mu(study: Study) -> list[Claim]:
+    claims = []
+    for metric, sign, grid in measured_grids(study):
+        if len(grid.columns) < 2:
+            continue
+        claims += over_mu(
+            f"grows_with_mu_{metric}",
+            f"Success grows with mu ({metric})",
+            "mu decides",
+            "smallest gain over the next smaller mu of the grid, at mu = {mu}",
+            course_of(grid.columns[1:], -sign * np.diff(grid.to_numpy(), axis=1)), 0, above=True,
+        )  # fmt: skip
+    return claims
+
+
+def end_of_success(study: Study, attack: str = "ddim") -> list[Claim]:
+    """The mu below which output is no closer to its target than unrelated images are, for both baselines."""
+    claims = []
+    for metric, sign, table in measured_grids(study, attack):
+        grid = table.to_numpy()
+        for kind, text, other in (
+            ("test_vs_test", "unrelated test images are to each other", study.unrelated(metric).to_numpy()[:, None]),
+            (
+                "reconstruction_vs_other",
+                "it is to the targets of other images",
+                study.others(attack, metric).to_numpy(),
+            ),
+        ):
+            gap = sign * (other - grid)
+            value, low, high = stats.bootstrap(gap, lambda rows: stats.crossing(study.mu, rows.mean(0)))
+            if high <= study.mu[0]:  # the whole interval lies at the grid's edge: no number was measured
+                value = low = high = float("nan")
+            course = course_of(study.mu, gap)
+            # at the grid's first mu output cannot be told from unrelated, and from some mu on it can
+            told = float(course["low"].iloc[0]) <= 0 < float(course["low"].iloc[-1]) and not np.isnan(value)
+            claims.append(
+                Claim(
+                    f"end_of_success_{metric}_{kind}",
+                    f"There is a mu below which output is no closer to the target ({metric}) than {text}",
+                    "mu <= 5, on 32x32 and 256x256 colour images",
+                    _crossing_text(study.mu, gap.mean(0)),
+                    value, low, high, len(grid),
+                    "confirmed with a caveat" if told else "inconclusive",
+                    "The threshold depends on image size and on the metric; it is not a constant of the attack."
+                    + (" Its interval is open below: it ends at the grid's first mu." if low <= study.mu[0] else ""),
+                    course[["mu", "value", "low", "high"]].to_dict("records"),
+                )
+            )  # fmt: skip
+    return claims
+
+
+def _crossing_text(mu: list[float], gap: np.ndarray) -> str:
+    value = stats.crossing(mu, gap)
+    if np.isnan(value):
+        return "no mu of the grid is above the threshold"
+    if value <= mu[0]:
+        return f"the threshold lies below the grid: at mu = {mu[0]:g} output is already closer"
+    return f"threshold at mu = {value:.2f}"
+
+
+def ddim_below_ddpm(study: Study) -> list[Claim]:
+    claims = []
+    for metric in [m for m in study.measured if m != "ssim"]:
+        claims += over_mu(
+            f"ddim_below_ddpm_{metric}",
+            f"Deterministic DDIM lies closer to the target than a DDPM draw ({metric})",
+            "better data consistency, less diversity",
+            "ratio DDIM / DDPM, largest at mu = {mu}",
+            study.ratio(MAIN, ("unconditional", "ddpm"), metric), 1, above=False,
+        )  # fmt: skip
+    return claims
+
+
+def agreement_predicts(study: Study) -> list[Claim]:
+    claims = []
+    for metric in study.measured:
+        course = study.rank_correlations(metric)
+        claims += over_mu(
+            f"agreement_predicts_{metric}",
+            f"Agreement between draws predicts success within a fixed mu ({metric})",
+            "features that persist across draws tend to be genuine",
+            f"Spearman correlation over images, smallest at mu = {{mu}}; median over mu {course['value'].median():.2f}",
+            course, 0, above=True,
+        )  # fmt: skip
+    return claims
+
+
+def prior_matters(study: Study) -> list[Claim]:
+    claims = []
+    for prior, text, above in (
+        ("true_class", "Knowing the class helps", False),
+        ("wrong_class", "A wrong prior hurts", True),
+    ):
+        claims += over_mu(
+            f"prior_{prior}",
+            f"{text} (MSE of the posterior mean)",
+            "the prior's quality decides; large shift hurts",
+            "ratio to the unconditional prior, strongest at mu = {mu}",
+            study.ratio((prior, "posterior_mean"), ("unconditional", "posterior_mean"), "mse"), 1, above,
+            strongest=True,
+        )  # fmt: skip
+    return claims
+
+
+def beats_the_weaker(study: Study) -> list[Claim]:
+    """More knowledge of images, less error: diffusion prior, Gaussian prior, none."""
+    wiener = ("gaussian", "wiener")
+    return over_mu(
+        "beats_wiener",
+        "The diffusion prior's posterior mean beats the Gaussian prior's (ours)",
+        OURS,
+        "MSE ratio posterior_mean / wiener, largest at mu = {mu}",
+        study.ratio(("unconditional", "posterior_mean"), wiener, "mse"), 1, above=False,
+    ) + over_mu(
+        "wiener_beats_raw",
+        "The Gaussian prior beats the clipped observation (ours)",
+        OURS,
+        "MSE ratio wiener / raw, largest at mu = {mu}",
+        study.ratio(wiener, ("none", "raw"), "mse"), 1, above=False,
+    )  # fmt: skip
+
+
+def headline(claims: list[Claim]) -> str:
+    """One sentence."""
+    of_paper = [c for c in claims if c.paper not in (OURS, LEFT_OPEN)]
+    counts = pd.Series([c.verdict for c in of_paper]).value_counts()
+    return f"{len(of_paper)} checks of the paper's claims: " + ", ".join(f"{n} {v}" for v, n in counts.items()) + "."
+
+
+def notes(study: Study, card: dict) -> list[str]:
+    """What a reader must be warned of."""
+    found = []
+    if set(LPIPS) & set(study.missing):
+        found.append("LPIPS could not be computed: no VGG16 backbone was found; its column is absent.")
+    if card.get("steps", 0) < card.get("steps_planned", 0):
+        found.append(
+            f"The prior is half-trained: {card['steps']} of {card['steps_planned']} steps "
+            f"({card['passes']} passes over its training images). A finished prior would reconstruct more."
+        )
+    return found
+
+
+def wall_time(layout: Layout) -> dict[str, float]:
+    """Seconds by stage, summed over jobs, from Snakemake's benchmark files."""
+    seconds: dict[str, float] = {}
+    for path in sorted((layout.results / "timings").glob("*.tsv")):
+        stage = path.stem.split("-")[0]
+        seconds[stage] = round(seconds.get(stage, 0.0) + float(pd.read_csv(path, sep="\t")["s"].sum()), 1)
+    return seconds
+
+
+def _plain(value):
+    """numpy scalars and NaN to what JSON knows."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(f"{value:.6g}")
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def closing(layout: Layout) -> str:
+    """What `make replicate` prints at its end."""
+    found = files.read_json(layout.summary)
+    lines = ["", f"Study {found['study']}: {found['headline']}"]
+    for claim in found["claims"]:
+        number = "" if claim["value"] is None else f" {claim['value']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]"
+        lines.append(f"  {claim['verdict']:<23} {claim['claim']}:{number} (n = {claim['n']}; {claim['measured']})")
+    lines += [f"  note: {note}" for note in found["notes"]]
+    lines += [f"Report:  {layout.report}", f"Figures: {layout.figures}/", f"Tables:  {layout.results}/"]
+    return "\n".join(lines)

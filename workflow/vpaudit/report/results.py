@@ -1,0 +1,168 @@
+"""A finished study, read from results/<study>/ when first needed: what claims, figures and report share."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from vpaudit.base import stats
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
+
+
+class Study:
+    """results/<study>/, read when first needed."""
+
+    def __init__(self, results: Path):
+        self.results = results
+        self.config = yaml.safe_load(self._path("config.yaml").read_text(encoding="utf-8"))
+
+    def _path(self, name: str) -> Path:
+        path = self.results / name
+        if not path.exists():
+            raise VpauditError(f"{path} does not exist", "run `snakemake`, which makes it")
+        return path
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        return pd.read_parquet(self._path("metrics.parquet"))
+
+    @cached_property
+    def baselines(self) -> pd.DataFrame:
+        return pd.read_parquet(self._path("baselines.parquet"))
+
+    @cached_property
+    def bounds(self) -> pd.DataFrame:
+        return pd.read_parquet(self._path("bounds.parquet"))
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        return pd.read_parquet(self._path("consistency.parquet"))
+
+    def experiment(self, name: str) -> pd.DataFrame:
+        """The table of an experiment."""
+        return pd.read_parquet(self._path(f"experiments/{name}.parquet"))
+
+    @property
+    def mu(self) -> list[float]:
+        return [float(mu) for mu in self.config["mechanism"]["mu"]]
+
+    @property
+    def candidates(self) -> int:
+        """n of the adversary who picks the target out of n candidates; kappa = 1/n."""
+        return int(self.config["bounds"]["candidates"])
+
+    @property
+    def measured(self) -> list[str]:
+        """The main metrics in order; one that could not be computed is not there."""
+        return [m for m in MAIN_METRICS if m in set(self.metrics["metric"])]
+
+    @property
+    def missing(self) -> list[str]:
+        """Main metrics that could not be computed."""
+        lpips = [m for m in LPIPS if m in self.measured] or LPIPS[:1]  # only one of them belongs to a study
+        return [m for m in ("mse", "ssim", *lpips) if m not in self.measured]
+
+    @property
+    def images(self) -> int:
+        """How many images the means are over."""
+        return self.metrics["image"].nunique()
+
+    @property
+    def draws(self) -> int:
+        """Draws of the stochastic attack per observation."""
+        return int(self.metrics["draw"].max()) + 1
+
+    def arrays(self, kind: str, mu: float | None = None):
+        """An npz file, of a sharded study its first shard; a context manager, arrays are read when asked for."""
+        name = f"{kind}.npz" if mu is None else f"{kind}/mu={mu:g}.npz"
+        first = self.results / f"{kind}/mu={mu:g}_shard=0000.npz" if mu is not None else None
+        return np.load(first if first is not None and first.exists() else self._path(name))
+
+    def in_arrays(self) -> int:
+        """How many of the targets the arrays hold: all, or the first shard, which comes first in targets.npz."""
+        with self.arrays("observations", self.mu[0]) as file:
+            return len(file["ids"])
+
+    def epsilon(self, mu: float) -> float:
+        rows = self.bounds[(self.bounds["bound"] == "epsilon") & np.isclose(self.bounds["mu"], mu)]
+        if rows.empty:
+            raise VpauditError(f"bounds.parquet holds no epsilon at mu = {mu:g}", "run the stage `bounds` again")
+        return float(rows["value"].iloc[0])
+
+    def bound(self, name: str, metric: str) -> pd.DataFrame:
+        """Rows of a bound on a metric, by mu; empty if it is not drawn on this metric."""
+        rows = self.bounds[(self.bounds["bound"] == name) & (self.bounds["metric"] == metric)]
+        return rows.sort_values("mu")
+
+    def grid(self, prior: str, attack: str, metric: str) -> pd.DataFrame:
+        """(images, mu): the metric of each image, mean over draws; empty if the study did not run the attack."""
+        t = self.metrics
+        t = t[(t["prior"] == prior) & (t["attack"] == attack) & (t["metric"] == metric)]
+        return t.pivot_table(index="image", columns="mu", values="value")
+
+    def curve(self, prior: str, attack: str, metric: str) -> pd.DataFrame:
+        """mu, value, low, high, n: mean over images (of the mean over draws) with its 95 % interval."""
+        return curve_of(self.grid(prior, attack, metric))
+
+    def ratio(self, pair: tuple[str, str], base: tuple[str, str], metric: str) -> pd.DataFrame:
+        """mu, value, low, high, n: mean loss of one (prior, attack) over that of another.
+
+        The loss is the metric where lower is closer, and 1 - metric for a similarity. Both means are over the same
+        resampled images, so the interval is that of the comparison.
+        """
+        loss = [self.grid(*p, metric) for p in (pair, base)]
+        if loss[0].empty or loss[1].empty:
+            return curve_of(loss[0].iloc[:0])
+        if METRICS[metric].higher_is_better:
+            loss = [1 - rows for rows in loss]
+        both = np.stack([loss[0].to_numpy(), loss[1].loc[loss[0].index, loss[0].columns].to_numpy()], axis=1)
+        value, low, high = stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
+        return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(both)})
+
+    def recovered(self, attack: str | None) -> pd.DataFrame:
+        """mu, value, low, high, n: by how much output's squared error is smaller against its own target than others'.
+
+        Of the unconditional prior. 0 is output that would suit any image as well, however bland; 1 is the target. The
+        measure against unrelated test images would not do: the mean of all images already halves their squared error.
+        """
+        own = self.grid("unconditional", attack, "mse")
+        if own.empty:
+            return curve_of(own)
+        other = self.others(attack, "mse").reindex(index=own.index, columns=own.columns)
+        if other.isna().any(axis=None):
+            raise VpauditError("baselines.parquet lacks images of metrics.parquet", "run the stage `evaluate` again")
+        both = np.stack([own.to_numpy(), other.to_numpy()], axis=1)
+        value, low, high = stats.bootstrap(both, lambda rows: 1 - rows[:, 0].mean(0) / rows[:, 1].mean(0))
+        return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high, "n": len(both)})
+
+    def rank_correlations(self, metric: str) -> pd.DataFrame:
+        """mu, value, low, high, n: Spearman's rho over images between agreement and achievement, within each mu."""
+        rows, found = self.agreement[self.agreement["metric"] == metric], []
+        for mu in self.mu:
+            pair = rows.loc[np.isclose(rows["mu"], mu), ["agreement", "achieved"]].to_numpy().T
+            if pair.shape[1] > 2:
+                found.append((mu, *stats.rank_correlation(*pair, self.config["seed"]), pair.shape[1]))
+        return pd.DataFrame(found, columns=["mu", "value", "low", "high", "n"])
+
+    def unrelated(self, metric: str) -> pd.Series:
+        """(images,): each test image against other test images."""
+        t = self.baselines[(self.baselines["kind"] == "test_vs_test") & (self.baselines["metric"] == metric)]
+        return t.set_index("image")["value"].sort_index()
+
+    def others(self, attack: str, metric: str, prior: str = "unconditional") -> pd.DataFrame:
+        """(images, mu): each output against the targets of other images."""
+        t = self.baselines
+        t = t[(t["kind"] == "reconstruction_vs_other") & (t["metric"] == metric)]
+        t = t[(t["attack"] == attack) & (t["prior"] == prior)]
+        return t.pivot_table(index="image", columns="mu", values="value")
+
+
+def curve_of(grid: pd.DataFrame) -> pd.DataFrame:
+    """mu, value, low, high, n: means over the rows (images) of an (images, mu) table, 95 % intervals."""
+    if grid.empty:
+        return pd.DataFrame({k: pd.Series(dtype=float) for k in ("mu", "value", "low", "high", "n")})
+    value, low, high = stats.bootstrap(grid.to_numpy())
+    return pd.DataFrame({"mu": grid.columns, "value": value, "low": low, "high": high, "n": len(grid)})

@@ -1,0 +1,464 @@
+"""The study's configuration: one model, from which the schema, the documented defaults and the checks come.
+
+The defaults are the embedded study. `resolve` merges a user's overlay over them, refuses unknown keys by the nearest
+valid name, and gives the configuration that is saved beside the results. Nothing here imports torch.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.labels import WHOLE_GRID
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """Which images are attacked."""
+
+    name: str = Field("fashion_mnist", description="data set card (workflow/vpaudit/data/cards.yaml)")
+    folder: str | None = Field(
+        None, description="attack the images of this folder, zip, tar or npz instead of a card's"
+    )
+    size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
+    grey: bool = Field(False, description="bring those to one channel")
+    colour: bool = Field(False, description="bring those to three channels")
+    under: str = Field("", description="only what lies under this folder inside it, e.g. test")
+    train: str | None = Field(
+        None, description="folder or archive of training images, for the Gaussian prior of a study of a folder"
+    )
+    train_under: str = Field("", description="only what lies under this folder inside that")
+    images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
+
+    @model_validator(mode="after")
+    def _one_of_both(self):
+        if self.grey and self.colour:
+            raise ValueError("grey and colour exclude each other: leave one of them out")
+        return self
+
+
+class Mechanism(Section):
+    """The Gaussian release of one clipped image: y = lambda x + sigma z."""
+
+    mu: list[float] = Field(
+        [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0"
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="clipping norm C; below every image's norm, all are clipped")
+    release: Literal["analytic", "opacus"] = Field(
+        "analytic", description="closed form, or read out of a gradient that Opacus clipped and noised"
+    )
+    delta: float = Field(1e-5, gt=0, lt=1, description="delta at which epsilon is printed beside mu")
+
+    @field_validator("mu")
+    @classmethod
+    def _positive(cls, values):
+        if not values:
+            raise ValueError("needs at least one value")
+        bad = [v for v in values if not v > 0]
+        if bad:
+            raise ValueError(f"must be > 0, got {bad[0]:g}")
+        if len(set(values)) != len(values):
+            raise ValueError("holds a value twice")
+        return sorted(float(v) for v in values)
+
+
+class Training(Section):
+    """How a prior is trained (`snakemake train_prior`); nothing of it touches the shipped weights."""
+
+    images_seen: int = Field(1_900_000, gt=0, description="training examples with repetition")
+    batch_size: int = Field(256, gt=0, description="images a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    optimizer: Literal["muon", "adamw"] = Field("muon", description="for the blocks' matrices; AdamW for the rest")
+    warmup_steps: int = Field(150, ge=0, description="linear warm-up")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="exponential moving average of the weights")
+    label_dropout: float = Field(0.3, ge=0, le=1, description="share trained without label")
+    horizontal_flip: bool = Field(False, description="mirror every image half of the time (photographs, not digits)")
+    sigma_range: tuple[float, float] = Field((0.02, 150.0), description="noise std on [-1, 1] that the prior covers")
+    log_normal_share: float = Field(0.55, ge=0, le=1, description="share of noise levels drawn log-normal around 1")
+    log_normal_std: float = Field(1.2, gt=0, description="their spread; the rest is uniform in log sigma")
+    architecture: Literal["transformer", "unet"] = Field("transformer", description="DiT, or diffusers' UNet2DModel")
+    residual: bool = Field(False, description="learn what is left over the Gaussian prior of the training images")
+    width: int = Field(256, gt=0, description="transformer's width, U-Net's channels at the first level")
+    layers: int = Field(8, gt=0, description="transformer blocks, residual blocks a level of the U-Net")
+    heads: int = Field(4, gt=0, description="attention heads of the transformer")
+    levels: int = Field(2, gt=0, description="levels of the U-Net; each halves the side and doubles the channels")
+    patch_size: int = Field(4, gt=0, description="pixels a token side, or folded into channels before the U-Net")
+    sharp: list[str] = Field([], description="cards of larger images; below sharp_sigma reduced cuts of theirs serve")
+    sharp_images: int = Field(20_000, gt=0, description="how many of such cuts")
+    sharp_sigma: tuple[float, float] = Field(
+        (0.15, 0.6), description="noise below which only they serve, and above which none do; log-linear between"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="autocast precision of the network")
+    compile: bool = Field(True, description="torch.compile")
+    seed: int = Field(0, description="seed of initialisation, order and noise")
+    checkpoint_seconds: float = Field(120.0, gt=0, description="time between checkpoints in work/")
+
+    @property
+    def steps(self) -> int:
+        return -(-self.images_seen // self.batch_size)
+
+
+class FewStep(Section):
+    """How the prior's few-step solvers are fitted (`vpaudit few-step`), on training images."""
+
+    calls: list[int] = Field([3, 4, 5, 6], description="network calls of each solver, >= 1")
+    images: int = Field(256, ge=1, description="training images")
+    evaluations: int = Field(6, ge=0, description="tries in the search for each call's noise level, on 64 of them")
+    sigma_range: tuple[float, float] = Field((0.15, 150.0), description="starting noises covered")
+    levels: int = Field(14, ge=2, description="starting noises fitted, log-spaced")
+
+
+class Prior(Section):
+    """The diffusion prior the adversary holds."""
+
+    path: str = Field(
+        "resources/priors/fashion_mnist_dit",
+        description="diffusers folder; results/<study>/prior trains one with the settings below",
+    )
+    gaussian: str = Field("resources/priors/fashion_mnist_gaussian", description="folder of the Gaussian prior")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the network in the attack; auto: bfloat16 where the processor computes in it"
+    )
+    rows: int = Field(64, ge=1, description="images in every network call, filled up to it; bounds memory")
+    training: Training = Training()
+    few_step: FewStep = FewStep()
+
+
+class Knowledge(Section):
+    """What the adversary is told of lambda and sigma in y = lambda x + sigma z, and how it estimates the rest."""
+
+    sigma: Literal["known", "wavelet", "patches", "blank", "prior"] = Field(
+        "known", description="told, or the estimator it is read with (workflow/vpaudit/knowledge.py)"
+    )
+    sigma_error: float = Field(0.0, gt=-1, description="relative error of what it is told")
+    lam: Literal["known", "norm", "energy", "prior"] = Field(
+        "known", description="told, or how the clipping factor is guessed"
+    )
+    lam_error: float = Field(0.0, gt=-1, description="relative error of what it is told")
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        for name in ("sigma", "lam"):
+            if getattr(self, f"{name}_error") != 0 and getattr(self, name) != "known":
+                raise ValueError(
+                    f"{name}_error={getattr(self, f'{name}_error'):g} is the error of a told value, but {name} is "
+                    f"estimated ({getattr(self, name)}): leave one of them out"
+                )
+        return self
+
+    @property
+    def label(self) -> str:
+        """How it stands in the tables, e.g. "sigma known, lambda +10 %"."""
+        parts = []
+        for name, kind, error in (
+            ("sigma", self.sigma, self.sigma_error),
+            ("lambda", self.lam, self.lam_error),
+        ):
+            told = f"{name} {100 * error:+g} %" if error else f"{name} known"
+            parts.append(told if kind == "known" else f"{name} by {kind}")
+        return ", ".join(parts)
+
+
+class Attack(Section):
+    """One attack, run once for every conditioning and draw."""
+
+    name: str = Field(description="name in the tables")
+    kind: Literal["raw", "wiener", "posterior_mean", "ddim", "multistep", "heun", "ddrm", "few_step"] = Field(
+        description="what is done (workflow/vpaudit/samplers.py); ddim with eta=1 is DDPM"
+    )
+    conditioning: list[Literal["unconditional", "true_class", "wrong_class"]] = Field(
+        ["unconditional"], description="what the network is told of the class"
+    )
+    steps: int = Field(1, ge=1, description="noise levels a draw; network calls, but 2 steps - 1 for heun")
+    eta: float = Field(0.0, ge=0, le=1, description="0 deterministic, 1 ancestral (ddim, multistep, ddrm)")
+    order: int = Field(2, ge=1, le=4, description="calls that a step of multistep extrapolates from")
+    churn: float = Field(0.0, ge=0, le=0.41, description="relative noise added before a step of heun")
+    spacing: Literal["karras", "log", "t"] = Field("karras", description="how the noise levels are spaced")
+    draws: int = Field(1, ge=1, description="draws an image")
+    knowledge: Knowledge = Knowledge()
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether another draw gives another result."""
+        return self.eta > 0 or self.churn > 0
+
+    @model_validator(mode="after")
+    def _sensible(self):
+        takes_eta = self.kind in ("ddim", "multistep", "ddrm")
+        if self.eta > 0 and not takes_eta:
+            raise ValueError(f"attack {self.name!r}: eta is for kinds ddim, multistep and ddrm, not {self.kind}")
+        if self.churn > 0 and self.kind != "heun":
+            raise ValueError(f"attack {self.name!r}: churn is for kind heun, not {self.kind}")
+        if self.draws > 1 and not self.stochastic:
+            raise ValueError(
+                f"attack {self.name!r}: several draws need a stochastic sampler (kind ddim, multistep or ddrm with "
+                "eta > 0, or heun with churn > 0)"
+            )
+        return self
+
+
+class Evaluate(Section):
+    """What is measured, image by image."""
+
+    metrics: list[Literal["mse", "psnr", "ssim", "ncc", "lpips_vgg_64", "lpips_vgg"]] = Field(
+        ["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"],
+        description="unreduced metrics; lpips_vgg from 64 pixels on, lpips_vgg_64 (enlarged) below",
+    )
+    unrelated: int = Field(4, ge=1, description="other test images each image is compared with, for the baselines")
+
+
+class Bounds(Section):
+    """What theory allows."""
+
+    candidates: int = Field(2000, ge=2, description="size n of the ReRo adversary's candidate set; kappa = 1/n")
+
+
+class DpSgd(Section):
+    """Experiment `dpsgd`: denoising gradients inside DP-SGD. The full version is config/dpsgd.yaml."""
+
+    models: list[Literal["logistic", "convolutional", "features"]] = Field(
+        ["logistic"], description="classifiers trained; features: logistic on frozen features of features_data"
+    )
+    methods: list[Literal["plain", "kalman", "wiener", "subspace", "diffusion"]] = Field(
+        ["plain", "kalman", "wiener", "subspace"], description="what is done to the released gradient; needs plain"
+    )
+    epsilons: list[float] = Field([1, 8], description="budgets at delta = 1e-5, each > 0")
+    seeds: int = Field(3, ge=1, description="runs of each, paired between methods")
+    steps: int = Field(200, ge=1, description="DP-SGD steps at sample rate 0.1")
+    private: int = Field(10_000, ge=1, description="private images at most")
+    features_data: str = Field("cifar10_local", description="data set of the model `features`")
+    gradient_prior: Training = Field(
+        Training(
+            images_seen=64_000, batch_size=64, width=128, layers=4, heads=4, sigma_range=(0.05, 100.0), compile=False,
+            label_dropout=0.0, optimizer="adamw",
+        ),
+        description="training of the diffusion model over public gradients",
+    )  # fmt: skip
+
+
+class Experiments(Section):
+    """`snakemake experiments`: beyond the paper's study; but for with_study not part of the default run."""
+
+    mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
+    images: int = Field(64, ge=2, description="the first of the study's images")
+    compile: bool = Field(True, description="torch.compile the network, which pays in jobs as long as these")
+    with_study: list[Literal["dpsgd", "draws"]] = Field(
+        ["dpsgd"], description="experiments that the default target runs too, with claims in summary.json"
+    )
+    dpsgd: DpSgd = DpSgd()
+
+    @field_validator("mu")
+    @classmethod
+    def _positive(cls, values):
+        return Mechanism._positive(values)
+
+
+class Figures(Section):
+    """How figures look; changes nothing else."""
+
+    style: str = Field("default", description="name in vpaudit.figures.style, or a YAML file")
+
+
+class Jobs(Section):
+    """How the work is cut into jobs and kept; but for `store`, nothing that is computed depends on it."""
+
+    images_per_job: int | None = Field(
+        None, ge=1, description="images of a privatize, reconstruct or evaluate job, at one mu; null: all in one"
+    )
+    store: Literal["float32", "uint8"] = Field(
+        "float32", description="reconstructions on disk; uint8 rounds to 1/255 of the range (MSE 5e-6) at a quarter"
+    )
+    keep_checkpoints: bool = Field(
+        True, description="after a job, in work/: another attack then computes only itself; false halves the disk"
+    )
+
+
+class Report(Section):
+    """What the page results/<study>/report.html shows."""
+
+    redact: bool = Field(
+        False, description="metrics instead of every image: targets, observations and reconstructions stay out"
+    )
+
+
+class Config(Section):
+    """A whole study."""
+
+    study: str = Field(
+        "embedded", pattern=r"^[A-Za-z0-9_-]+$", description="name of the folders under results/, figures/"
+    )
+    seed: int = Field(2403_07588, ge=0, description="study seed; every random draw is keyed by it")
+    data: Data = Data()
+    mechanism: Mechanism = Mechanism()
+    prior: Prior = Prior()
+    attacks: list[Attack] = Field(
+        [
+            Attack(name="raw", kind="raw"),
+            Attack(name="wiener", kind="wiener"),
+            Attack(
+                name="posterior_mean",
+                kind="posterior_mean",
+                conditioning=["unconditional", "true_class", "wrong_class"],
+            ),
+            Attack(name="ddim", kind="ddim", steps=16),
+            Attack(name="ddpm", kind="multistep", steps=20, eta=1.0, draws=4),
+        ],
+        description="what the adversary tries",
+    )
+    evaluate: Evaluate = Evaluate()
+    bounds: Bounds = Bounds()
+    experiments: Experiments = Experiments()
+    figures: Figures = Figures()
+    jobs: Jobs = Jobs()
+    report: Report = Report()
+    shard_size: int = Field(64, ge=1, description="images a checkpoint in work/; results do not depend on it")
+
+    @model_validator(mode="after")
+    def _unique(self):
+        names = [attack.name for attack in self.attacks]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"attacks: the name {twice[0]!r} is used twice")
+        return self
+
+    @property
+    def results(self) -> Path:
+        return Path("results") / self.study
+
+    @property
+    def mu_names(self) -> list[str]:
+        """The mu grid as it stands in file names."""
+        return [f"{mu:g}" for mu in self.mechanism.mu]
+
+    def experiment_mu(self, name: str) -> list[float]:
+        """The mu at which an experiment runs."""
+        return self.mechanism.mu if name in WHOLE_GRID else self.experiments.mu
+
+    @property
+    def lpips(self) -> str | None:
+        """The LPIPS variant that the study measures, if any."""
+        return next((name for name in self.evaluate.metrics if name.startswith("lpips")), None)
+
+    @property
+    def dataset(self) -> str:
+        return Path(self.data.folder).name.split(".")[0] if self.data.folder else self.data.name
+
+
+def resolve(overlay: dict, source: str = "config") -> Config:
+    """Defaults with `overlay` on top, checked.
+
+    Raises:
+        VpauditError: an unknown key (with the nearest valid one), or a value out of range; all problems at once.
+    """
+    try:
+        return Config.model_validate(overlay)
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors()]
+        raise VpauditError(
+            f"{source} is not a valid study:\n" + "\n".join(f"  - {p}" for p in problems),
+            "config/README.md lists every key with its range and default",
+        ) from None
+
+
+def load(*paths: str | Path) -> Config:
+    """Read and check YAML files, each laid over those before, as `snakemake --configfile A B` does."""
+    content: dict = {}
+    for path in paths:
+        content = _laid_over(content, _read(path))
+    return resolve(content, " + ".join(map(str, paths)) or "the default")
+
+
+def _laid_over(below: dict, above: dict) -> dict:
+    """Dictionaries are merged, everything else is replaced."""
+    both = {k: _laid_over(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v
+            for k, v in above.items()}  # fmt: skip
+    return {**below, **both}
+
+
+def _read(path: str | Path) -> dict:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise VpauditError(f"no configuration at {path}", "name an existing YAML file") from error
+    except yaml.YAMLError as error:
+        raise VpauditError(f"{path} is not valid YAML: {error}", "mend the line named above") from error
+    if not isinstance(content, dict):
+        raise VpauditError(f"{path} must hold keys and values, not {type(content).__name__}", "see config/config.yaml")
+    return content
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True, width=120)
+
+
+def save(config: Config, path: str | Path) -> None:
+    """Write the resolved configuration; an unchanged file keeps its time stamp."""
+    text, path = dump(config), Path(path)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with files.atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _problem(item: dict) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{place or 'the study'}: {item['msg'].removeprefix('Value error, ')} (got {_short(item['input'])})"
+    section = _section_at(item["loc"][:-1])
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+    return f"unknown key {place!r}; " + (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}")
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _section_at(location: tuple) -> type[BaseModel]:
+    section = Config
+    for part in location:
+        if isinstance(part, int):
+            section = Attack
+        else:
+            annotation = section.model_fields[part].annotation
+            section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
+    return section
+
+
+# What a stage's outputs depend on, besides their input files. Snakemake re-runs a rule when these change, DVC records
+# them; a key that is not listed (figures.style for reconstruct, another mu) re-runs nothing.
+def stage_settings(config: Config, stage: str) -> dict:
+    """The part of the configuration on which a stage depends, as plain values."""
+    c = json.loads(config.model_dump_json())
+    mechanism = {k: v for k, v in c["mechanism"].items() if k != "mu"}
+    prior = {k: v for k, v in c["prior"].items() if k not in ("training", "few_step")}
+    parts = {
+        "data": {"seed": c["seed"], "data": c["data"]},
+        "prior": {"data": c["data"]["name"], "training": c["prior"]["training"]},
+        "few_step": {"data": c["data"]["name"], "few_step": c["prior"]["few_step"]},
+        "privatize": {"seed": c["seed"], "mechanism": mechanism},
+        "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"], "store": c["jobs"]["store"]},
+        "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},
+        "bounds": {"bounds": c["bounds"], "mechanism": c["mechanism"]},
+        "summary": {"mu": c["mechanism"]["mu"], "study": c["study"], "experiments": c["experiments"]["with_study"]},
+        "experiments": {
+            "seed": c["seed"],
+            "mechanism": mechanism,
+            "prior": prior,
+            "images": c["experiments"]["images"],
+        },
+        "dpsgd": {"seed": c["seed"], "data": c["data"]["name"], "dpsgd": c["experiments"]["dpsgd"]},
+        "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
+        "report": {"study": c["study"], "report": c["report"]},
+    }
+    return parts[stage]

@@ -1,0 +1,106 @@
+"""What a stage depends on, said once: rules, checkpoints and dvc.yaml all ask here.
+
+Code is found, not listed: a stage's function, and every module of the package that it imports, directly or through
+others, at the top of a file or inside a function. Files beside such a module that are no Python (cards, templates)
+count with it. Settings are those of `config.stage_settings`.
+"""
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+import vpaudit
+
+PACKAGE = Path(vpaudit.__file__).parent
+# Name of a stage: the module that holds the function of that name.
+STAGES = {
+    "targets": "stages.data",
+    "overlap": "stages.data",
+    "prior": "stages.priors",
+    "few_step": "stages.priors",
+    "fit_gaussian": "stages.priors",
+    "privatize": "stages.privatize",
+    "reconstruct": "stages.reconstruct",
+    "baseline": "stages.evaluate",
+    "evaluate": "stages.evaluate",
+    "domain": "stages.domain",
+    "bounds": "stages.bounds",
+    "theory": "stages.bounds",
+    "collect": "stages.report",
+    "summary": "stages.report",
+    "figure": "stages.report",
+    "latex": "stages.report",
+    "report": "stages.report",
+    "closing": "stages.report",
+    "experiment": "experiments.stage",
+    "experiment_table": "experiments.stage",
+}
+# Settings are compared by value and paths by the files at their end, so an edit of these runs nothing again.
+NO_RESULT = {
+    PACKAGE / f"{name}.py"
+    for name in ("__init__", "base/errors", "study/config", "study/layout", "study/depends", "study/checkpoints")
+}
+OTHER_FILES = (".yaml", ".html", ".css", ".js", ".md")
+
+
+def code(stage: str) -> list[Path]:
+    """Source files on which a stage's outputs depend, sorted; `stage` is a name of `STAGES`."""
+    module = STAGES[stage]
+    path = _file(f"vpaudit.{module}")
+    tree = _tree(path)
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    reached, waiting = set(), [stage]
+    while waiting:  # the stage's function and what it calls in the same file
+        name = waiting.pop()
+        reached.add(name)
+        names = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+        waiting += (names & functions.keys()) - reached
+    others = [node for node in tree.body if node not in functions.values()]
+    return _closure({path}, _imports([*others, *(functions[name] for name in reached)]))
+
+
+def code_of_module(name: str) -> list[Path]:
+    """The same of a whole module, e.g. "report.figures.curves"."""
+    path = _file(f"vpaudit.{name}")
+    return _closure({path}, _imports(_tree(path).body))
+
+
+def _closure(found: set[Path], waiting: set[Path]) -> list[Path]:
+    waiting = set(waiting)
+    while waiting:
+        path = waiting.pop()
+        if path in found or path in NO_RESULT:
+            continue
+        found.add(path)
+        waiting |= _imports_of(path)
+    folders = {path.parent for path in found}
+    beside = {p for folder in folders for p in folder.iterdir() if p.suffix in OTHER_FILES}
+    return sorted(found | beside)
+
+
+@lru_cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@lru_cache
+def _imports_of(path: Path) -> frozenset[Path]:
+    return frozenset(_imports(_tree(path).body))
+
+
+def _imports(nodes: list) -> set[Path]:
+    """Files of the package that these nodes import; a package counts with its __init__."""
+    names = set()
+    for top in nodes:
+        for node in ast.walk(top):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {path for name in names if name.split(".")[0] == "vpaudit" and (path := _file(name))}
+
+
+@lru_cache
+def _file(name: str) -> Path | None:
+    base = PACKAGE.joinpath(*name.split(".")[1:])
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
