@@ -1,1 +1,1 @@
-"""`vpaudit audit`: people's own images and training set-up through the graph of the studies, and what follows from it."""
+"""`vpaudit audit`: people's own images and training set-up through the graph of the studies."""
