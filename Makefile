@@ -68,7 +68,7 @@ restore: $(STAMP)
 	@$(RUN) workflow/restore.sh
 
 lint: $(STAMP)
-	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile rules && $(RUN) vpaudit config-docs --check && $(RUN) snakemake --lint
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile rules && $(RUN) vpaudit docs --check && $(RUN) snakemake --lint
 
 # The lock for every platform and Python >= 3.11; pip, not uv, installs it.
 lock:

@@ -1,17 +1,11 @@
-"""Configuration: generated documents, refused keys, what a stage depends on."""
+"""Configuration: the default file, refused keys, what a stage depends on."""
 
 import pytest
 
 from vpaudit import data
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.docs import config as config_docs
 from vpaudit.privacy import accounting
 from vpaudit.study import config
-
-
-def test_generated_documents_match_the_model(root, monkeypatch):
-    monkeypatch.chdir(root)
-    config_docs.write(check=True)
 
 
 def test_the_default_file_is_the_default(root):

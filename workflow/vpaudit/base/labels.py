@@ -66,6 +66,15 @@ def number(value: float) -> str:
     return f"{rounded:,.{digits}f}"
 
 
+def interval(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A value with its interval, "0.144 [0.134, 0.155]"; alone where it has none, "–" where there is no value."""
+    if value is None or math.isnan(value):
+        return "–"
+    if low is None or math.isnan(low):
+        return f"{value:.3g}"
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+
 def power(value: float) -> str:
     """1e-05 as 10⁻⁵, other numbers as they are."""
     digits = f"{value:.0e}"

@@ -97,9 +97,9 @@ def parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show-config", help="print the resolved configuration of a study")
     show.add_argument("configfile", nargs="*", help="YAML overlays over the defaults (default: the embedded study)")
     show.set_defaults(run=_show_config)
-    docs = commands.add_parser("config-docs", help="write config/README.md, the schema and the default config")
-    docs.add_argument("--check", action="store_true", help="write nothing; exit 2 when a file is out of date")
-    docs.set_defaults(run=_config_docs)
+    docs = commands.add_parser("docs", help="write the generated pages of this repository")
+    docs.add_argument("--check", action="store_true", help="write nothing; exit 2 when a page is out of date")
+    docs.set_defaults(run=_docs)
     fetch = commands.add_parser("fetch", help="download a data set, verified, from the first source that answers")
     fetch.add_argument("name", help="data set card, e.g. fashion_mnist")
     fetch.add_argument("--out", default="resources/data/full", help="folder (default: %(default)s)")
@@ -126,16 +126,6 @@ def parser() -> argparse.ArgumentParser:
     few.add_argument("--seconds", type=float, help="the most for each number of calls refined (default: no limit)")
     few.add_argument("--device", default="auto", help="of the refinement: auto, cpu or cuda (default: auto)")
     few.set_defaults(run=_few_step)
-    claims = commands.add_parser("claim-docs", help="write README's table of claims and docs/replication.md")
-    claims.add_argument("--summary", default="results/embedded/summary.json", help="(default: %(default)s)")
-    claims.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
-    claims.set_defaults(run=_claim_docs)
-    engine = commands.add_parser("engine-docs", help="write docs/engine.md from the experiments' figures")
-    engine.add_argument(
-        "--figures", default="figures/embedded-engine", help="folder of CSV files (default: %(default)s)"
-    )
-    engine.add_argument("--check", action="store_true", help="write nothing; exit 2 when a number differs")
-    engine.set_defaults(run=_engine_docs)
     completion = commands.add_parser("completion", help="print a script that completes this command in a shell")
     completion.add_argument("shell", choices=("bash", "zsh"), help='e.g. eval "$(vpaudit completion bash)"')
     completion.set_defaults(run=_completion)
@@ -229,22 +219,11 @@ def _show_config(arguments) -> None:
     print(configuration.dump(study), end="")
 
 
-def _config_docs(arguments) -> None:
-    from vpaudit.commands.docs import config as config_docs
+def _docs(arguments) -> None:
+    from vpaudit.commands.docs import pages
 
-    config_docs.write(check=arguments.check)
-
-
-def _claim_docs(arguments) -> None:
-    from vpaudit.commands.docs import claims as claim_docs
-
-    claim_docs.write(arguments.summary, arguments.check)
-
-
-def _engine_docs(arguments) -> None:
-    from vpaudit.commands.docs import engine as engine_docs
-
-    engine_docs.write(arguments.figures, arguments.check)
+    for path in pages.write(arguments.check):
+        print(f"{path} written")
 
 
 def _fetch(arguments) -> None:

@@ -1,67 +1,44 @@
-"""Generated from the configuration model: JSON schema, documented defaults, config/README.md. A test fails on drift."""
+"""Facts of the configuration's pages, from the model in study/config.py: defaults, keys with ranges, JSON schema."""
 
 import json
-from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from vpaudit.base import files
-from vpaudit.base.errors import VpauditError
 from vpaudit.study import config as configuration
 
-INTRO = """# Configuration
-
-`config.yaml` is the embedded study, the default. An overlay holds only what differs:
-`snakemake --configfile config/smoke.yaml`. Lists are replaced whole. Unknown keys are refused. What was really used is
-saved as `results/<study>/config.yaml`. This page, `config.yaml` and `workflow/schemas/config.schema.json` are generated
-from `workflow/vpaudit/config.py` by `vpaudit config-docs`.
-"""
+_SIGNS = ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le"))
 
 
-def write(check: bool = False) -> None:
-    """Write all three files, or (check) raise if one is out of date."""
-    for path, text in documents().items():
-        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
-            raise VpauditError(f"{path} does not match workflow/vpaudit/config.py", "run `vpaudit config-docs`")
-        if not check:
-            with files.atomic(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+def defaults() -> dict:
+    """The default study, as YAML."""
+    head = "# The embedded study: the default. Every key with its range: config/README.md (generated, like this file)."
+    return {"text": f"{head}\n{configuration.dump(configuration.Config())}"}
 
 
-def documents() -> dict[Path, str]:
-    """The generated files, by path."""
-    schema = configuration.Config.model_json_schema()
-    return {
-        Path("config/config.yaml"): _yaml(),
-        Path("config/README.md"): INTRO + "".join(_tables(configuration.Config, "")),
-        Path("workflow/schemas/config.schema.json"): json.dumps(schema, indent=2) + "\n",
-    }
+def schema() -> dict:
+    """The JSON schema of a study, for editors."""
+    return {"text": json.dumps(configuration.Config.model_json_schema(), indent=2) + "\n"}
 
 
-def _yaml() -> str:
-    head = (
-        "# The embedded study: the default. Every key with its range: config/README.md (generated, like this file).\n"
-    )
-    return head + configuration.dump(configuration.Config())
+def keys() -> dict:
+    """Every section with its keys."""
+    return {"sections": _sections(configuration.Config, "")}
 
 
-def _tables(section: type[BaseModel], place: str) -> list[str]:
-    """A Markdown table of this section, then those of the sections inside."""
-    title = place or "top level"
-    lines = [
-        f"\n## {title}\n\n{(section.__doc__ or '').strip()}\n\n| key | default | range | meaning |\n|---|---|---|---|\n"
-    ]
-    inner = []
+def _sections(section: type[BaseModel], place: str) -> list[dict]:
+    """This section, then those inside it."""
+    own, inner = [], []
     for name, field in section.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            inner += _tables(annotation, f"{place}.{name}" if place else name)
+            inner += _sections(annotation, f"{place}.{name}" if place else name)
             continue
         if name == "attacks":
-            inner += _tables(configuration.Attack, "attacks[]")
-        lines.append(f"| `{name}` | {_default(name, field)} | {_range(field)} | {field.description or ''} |\n")
-    return ["".join(lines), *inner]
+            inner += _sections(configuration.Attack, "attacks[]")
+        meaning = field.description or ""
+        own.append({"name": name, "default": _default(name, field), "range": _range(field), "meaning": meaning})
+    return [{"place": place or "top level", "about": (section.__doc__ or "").strip(), "fields": own}, *inner]
 
 
 def _default(name: str, field) -> str:
@@ -78,6 +55,3 @@ def _range(field) -> str:
     if not limits and choices and all(isinstance(c, str) for c in choices):
         return ", ".join(choices)
     return ", ".join(limits)
-
-
-_SIGNS = ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le"))
