@@ -1,6 +1,8 @@
 """Images from folders, archives and npz, and cards of local archives: the same images, or an error that names them."""
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 from PIL import Image
 
 from vpaudit import data
+from vpaudit.base import pixels
 from vpaudit.base.errors import VpauditError
-from vpaudit.data import read
+from vpaudit.data import overlap, read
 
 
 def coloured(folder, sizes=((20, 12), (16, 16))):
@@ -64,6 +67,29 @@ def test_npz_of_images(tmp_path):
         data.load_local(tmp_path / "c.npz")
 
 
+def strips(path, labels=6):
+    """A zip of two strips of three images, whose red channel holds their place."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for k in range(2):
+            tall = np.zeros((3, 8, 8, 3), np.uint8)
+            tall[..., 0] = np.arange(3 * k, 3 * k + 3)[:, None, None]
+            content = io.BytesIO()
+            Image.fromarray(tall.reshape(24, 8, 3)).save(content, "WEBP", lossless=True)
+            archive.writestr(f"strip_{k:03d}.webp", content.getvalue())
+        rows = [f"{k},{k % 2},{'even' if k % 2 == 0 else 'odd'}" for k in range(labels)]
+        archive.writestr("labels.csv", "\n".join(["index,label,class", *rows]))
+    return path
+
+
+def test_strips_are_cut_into_their_images(tmp_path):
+    images = data.load_local(strips(tmp_path / "a.zip"))
+    assert images.images.shape == (6, 8, 8, 3)
+    assert images.images[:, 0, 0, 0].tolist() == list(range(6))
+    assert images.labels.tolist() == [0, 1] * 3
+    with pytest.raises(VpauditError, match="6 images and 5 labels"):
+        data.load_local(strips(tmp_path / "b.zip", labels=5))
+
+
 def test_truncated_archives_are_named(tmp_path):
     whole = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", coloured(tmp_path / "set")))
     broken = tmp_path / "broken.zip"
@@ -84,8 +110,9 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
     [
         ("celebahq_256.zip", {}, (48, 256, 256, 3), 1),
         ("imagenet_256.zip", {"size": 64}, (160, 64, 64, 3), 1),
-        ("cifar10_jpeg_46000_10000.zip", {"under": "test/airplane"}, (1000, 32, 32, 3), 1),
-        ("cifar10_lossless_3200.npz", {"grey": True}, (3200, 32, 32), 10),
+        ("cifar10_test_9000_lossless.zip", {"grey": True}, (9000, 32, 32), 10),
+        ("faces_64.zip", {"under": "val"}, (1648, 64, 64, 3), 1),
+        ("chest_xray_64.npz", {"under": "val"}, (543, 64, 64), 3),
         ("mnist_10k.npz", {"size": 32}, (10_000, 32, 32), 10),
     ],
 )
@@ -99,18 +126,28 @@ def test_real_archives(file, options, shape, classes):
 @pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here: a local copy of CIFAR-10")
 def test_cards_of_local_archives():
     train, test = (data.load("cifar10_local", split) for split in ("train", "test"))
-    assert train.images.shape == (46_000, 32, 32, 3)
-    assert test.images.shape == (3200, 32, 32, 3)
-    assert np.bincount(train.labels).min() > 4500
-    assert test.labels[:5].tolist() == [6, 9, 9, 4, 1]  # frog, truck, truck, deer, automobile: the official order
-    assert train.class_names[6] == "frog"
+    assert train.images.shape == (40_000, 32, 32, 3)
+    assert test.images.shape == (9000, 32, 32, 3)
+    assert np.bincount(train.labels).min() > 3900
+    assert [test.class_names[k] for k in test.labels[:5]] == ["deer", "ship", "dog", "frog", "automobile"]  # labels.csv
+    assert overlap.examine(test, train, {})["found"] == []
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here: chest X-rays, faces, photographs")
+@pytest.mark.parametrize("name", ["chest_xray_64_local", "faces_64_local", "photos_256_local", "celebahq_256_local"])
+def test_cards_say_the_shape_of_their_images(name):
+    about = data.card(name)
+    for split in about["local"]:
+        images = data.load(name, split)
+        assert list(pixels.from_uint8(images.images[:1]).shape[1:]) == about["shape"]
+        assert images.labels.max() < len(images.class_names)
 
 
 def test_a_local_archive_that_is_not_here_is_looked_for_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(read, "ROOT", tmp_path / "nowhere" / "repository")
     monkeypatch.setenv("VPAUDIT_DATA", str(tmp_path))
-    with pytest.raises(VpauditError, match=r"(?s)cifar10_lossless_3200\.npz is in none of .*VPAUDIT_DATA"):
+    with pytest.raises(VpauditError, match=r"(?s)cifar10_test_9000_lossless\.zip is in none of .*VPAUDIT_DATA"):
         data.load("cifar10_local", "test")
-    (tmp_path / "cifar10_lossless_3200.npz").write_bytes(b"other")
+    (tmp_path / "cifar10_test_9000_lossless.zip").write_bytes(b"other")
     with pytest.raises(VpauditError, match="truncated or altered"):
         data.load("cifar10_local", "test")

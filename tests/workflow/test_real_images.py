@@ -32,7 +32,7 @@ ATTACKS = [
     {"name": "ddpm", "kind": "multistep", "steps": 2, "eta": 1.0, "draws": 2},
 ]
 STUDIES = {  # images, training images of the Gaussian prior, mu, images a job
-    "cifar10": ("cifar10_lossless_3200.npz", ("cifar10_jpeg_46000_10000.zip", "test/cat"), [10, 100], None),
+    "cifar10": ("cifar10_test_9000_lossless.zip", ("cifar10_train_40000_lossless.zip", ""), [10, 100], None),
     "celebahq": ("celebahq_256.zip", ("faces_utk_200.zip", ""), [20, 400], None),
     "imagenet": ("imagenet_256.zip", ("imagenet_256.zip", ""), [20, 400], 2),
 }

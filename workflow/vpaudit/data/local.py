@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from vpaudit.base.errors import VpauditError
-from vpaudit.data import cifar
+from vpaudit.data import cifar, strips
 from vpaudit.data.decode import MAX_BYTES, MIN_SIDE, SUFFIXES, Picture, Unusable, decode, fit, looks_like_an_image
 from vpaudit.data.images import ImageSet
 
@@ -165,9 +165,9 @@ def _files(source: Path, size: int | None, grey: bool, colour: bool, under: str)
     if not source.exists():
         raise VpauditError(f"{source} does not exist", "name a folder, a zip or tar archive, or an npz file of images")
     if source.suffix == ".npz":
-        return _npz(source, size, grey, colour)
-    if cifar.is_archive(source):
-        found = cifar.load(source, under or "test")
+        return _npz(source, under, size, grey, colour)
+    if cifar.is_archive(source) or strips.is_archive(source):
+        found = strips.load(source) if strips.is_archive(source) else cifar.load(source, under or "test")
         return _arrays(found.images, found.labels, size, grey, colour)
 
     def picture(name, read):
@@ -250,11 +250,11 @@ def _classes(folders: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.array([names.index(folder) for folder in folders]), tuple(names)
 
 
-def _npz(source: Path, size: int | None, grey: bool, colour: bool) -> list[_File]:
+def _npz(source: Path, under: str, size: int | None, grey: bool, colour: bool) -> list[_File]:
     try:
         with np.load(source, allow_pickle=False) as file:
-            images = next((file[key] for key in ("x", "images", "x_test") if key in file), None)
-            labels = next((file[key] for key in ("y", "labels", "y_test") if key in file), None)
+            keys = [(f"x_{under}", f"y_{under}")] if under else [("x", "y"), ("images", "labels"), ("x_test", "y_test")]
+            images, labels = (next((file[key] for key in part if key in file), None) for part in zip(*keys))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise VpauditError(f"{source} cannot be read: {error}", "it may be truncated; fetch it again") from error
     good = images is not None and images.dtype == np.uint8 and (images.ndim == 3 or images.shape[3:] == (3,))

@@ -42,7 +42,7 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
         prior = NetworkPrior(network, build_scheduler(), fold=fold, base=base)
         if base is not None:
             count = len(trainer.images) + (0 if trainer.sharp is None else len(trainer.sharp))
-            base.save(scratch / "gaussian", {**about, "images": count}, half=True)
+            base.save(scratch / "gaussian", {**about, "images": count, "shape": list(base.shape)}, half=True)
         Image.fromarray(samples.sheet(prior, per_class=8)).save(scratch / "samples.png")
         files.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, files.sha256(weights)))
         if folder.exists():

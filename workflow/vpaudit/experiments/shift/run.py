@@ -35,7 +35,7 @@ TARGETS = 24  # test images a class
 FITTED = 400  # images a prior, for the distances of features and pixels
 MUS = (2.0, 5.0, 10.0, 20.0, 50.0)
 LEVELS = 16
-OTHERS = {"MNIST, Gaussian": "mnist_10k.npz", "CIFAR-10, Gaussian": "cifar10_lossless_3200.npz"}
+OTHERS = {"MNIST, Gaussian": "mnist_10k.npz", "CIFAR-10, Gaussian": "cifar10_train_40000_lossless.zip"}
 
 
 @dataclass(frozen=True)
