@@ -41,30 +41,35 @@ def backbone(config: Config, shape, device: str = "cpu") -> "metrics.Lpips | Non
 
 
 class Meter:
-    """The study's metrics on its targets, whose LPIPS features are made once.
+    """The study's metrics on its targets. LPIPS features of targets and of those they are compared with are made once.
 
     Args:
-        x: targets, float32 (N, C, H, W) in [-1, 1].
-        ids: int64 (N,).
-        others: for each comparison with unrelated images (N, C, H, W), the other one of each target; None draws
-            them from x.
+        pool: float32 (M, C, H, W) in [-1, 1], the targets and the other images that they are compared with.
+        ids: int64 (N,), of the targets.
+        own: int64 (N,), places of the targets in the pool; None takes all.
+        others: for each comparison with unrelated images the places (N,) of the other ones; None draws them.
         lpips: what `backbone` gave; None builds it.
         device: where metrics are computed.
     """
 
-    def __init__(self, config: Config, x, ids, others=None, lpips=None, device: str = "cpu"):
-        self.x, self.ids, self.dataset, self.device = x.to(device), ids, config.dataset, device
-        self.names = [name for name in config.evaluate.metrics if name in metrics.FUNCTIONS]
-        self.lpips_name, self.lpips = config.lpips, lpips or backbone(config, x.shape, device)
-        self.features_of_x = self.features(x)
+    def __init__(self, config: Config, pool, ids, own=None, others=None, lpips=None, device: str = "cpu"):
+        own = torch.arange(len(pool)) if own is None else own
         if others is None:
-            orders = [other_targets(len(x), config.seed, k) for k in range(config.evaluate.unrelated)]
-            others = [x[order] for order in orders]
-        self.others = [(other.to(device), self.features(other)) for other in others]
+            others = [own[other_targets(len(own), config.seed, k)] for k in range(config.evaluate.unrelated)]
+        self.pool, self.ids, self.dataset, self.device = pool.to(device), ids, config.dataset, device
+        self.x, self.others = self.pool[own.to(device)], others
+        self.names = [name for name in config.evaluate.metrics if name in metrics.FUNCTIONS]
+        self.lpips_name, self.lpips = config.lpips, lpips or backbone(config, pool.shape, device)
+        self.features_of_pool = self.features(pool)
+        self.features_of_x = self._features_at(own)
 
     def features(self, images: torch.Tensor):
         """LPIPS features, or None without LPIPS."""
         return self.lpips.features(images) if self.lpips else None
+
+    def _features_at(self, places: torch.Tensor):
+        """Those of images of the pool."""
+        return self.features_of_pool and [layer[places.to(layer.device)] for layer in self.features_of_pool]
 
     def compare(self, a, b, a_features, b_features) -> dict[str, torch.Tensor]:
         """{metric: (N,)} on the CPU between two batches of images and their features."""
@@ -80,7 +85,8 @@ class Meter:
 
     def against_others(self, images, features) -> dict[str, torch.Tensor]:
         """{metric: (N,)} between each image and targets other than its own, mean over those."""
-        found = [self.compare(images, x, features, own) for x, own in self.others]
+        pairs = ((self.pool[other.to(self.device)], self._features_at(other)) for other in self.others)
+        found = [self.compare(images, x, features, own) for x, own in pairs]
         return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
 
     def rows(self, values: dict[str, torch.Tensor], **columns) -> pd.DataFrame:

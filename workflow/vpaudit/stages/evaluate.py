@@ -51,7 +51,8 @@ def meters(config: Config, layout: Layout, images: slice, device: str):
     everyone = [measure.other_targets(len(arrays), config.seed, k) for k in range(config.evaluate.unrelated)]
     step = measure.at_once(arrays.shape[1:3])
     for start in range(images.start, images.stop, step):
-        own = slice(start, min(start + step, images.stop))
-        others = [pixels.from_uint8(arrays[order[own].numpy()]) for order in everyone]
-        meter = measure.Meter(config, pixels.from_uint8(arrays[own]), ids[own], others, lpips, chosen(device))
-        yield slice(own.start - images.start, own.stop - images.start), meter
+        own = torch.arange(start, min(start + step, images.stop))
+        needed, places = torch.unique(torch.stack([own, *(order[own] for order in everyone)]), return_inverse=True)
+        pool = pixels.from_uint8(arrays[needed.numpy()])
+        meter = measure.Meter(config, pool, ids[own], places[0], list(places[1:]), lpips, chosen(device))
+        yield slice(start - images.start, start - images.start + len(own)), meter
