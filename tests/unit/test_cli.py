@@ -1,11 +1,13 @@
 """The command line: numbers as promised, errors for people, exit codes."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from scipy.stats import norm
 
-from vpaudit.commands.main import main
+from vpaudit.commands.main import COMMANDS, main
 
 
 def answer(capsys, *arguments) -> dict:
@@ -97,3 +99,38 @@ def test_help_names_ranges_and_defaults(capsys):
     out = capsys.readouterr().out
     assert "(default: 1e-05)" in out
     assert "(0, 1]" in out
+
+
+def test_help_shows_what_users_call_in_groups(capsys):
+    """Every command but the rules' own has its line, below the title of its group."""
+    with pytest.raises(SystemExit) as done:
+        main(["--help"])
+    assert done.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for title, group in COMMANDS.items():
+        start = lines.index(f"{title}:")
+        assert [line.split()[0] for line in lines[start + 1 : start + 1 + len(group)]] == [name for name, _, _ in group]
+    assert not any("stage" in line.split() for line in lines)
+    assert all(len(line) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize("name", [name for group in COMMANDS.values() for name, _, _ in group] + ["stage"])
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([name, "--help"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: vpaudit {name} ")
+
+
+def test_help_imports_no_heavy_library():
+    code = "import sys\nfrom vpaudit.commands.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "sys.exit(' '.join({'torch', 'numpy', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_completion_knows_the_options_of_every_command(capsys):
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    for option in ("--sample-rate", "--kappa", "--tolerance", "--refine"):
+        assert option in script

@@ -2,7 +2,7 @@
 
 
 class VpauditError(Exception):
-    """A failure that the user can mend.
+    """A failure that the user can fix.
 
     Args:
         message: what is wrong; names the value and the place.

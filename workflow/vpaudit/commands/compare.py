@@ -1,5 +1,7 @@
 """`vpaudit compare A B`: two result folders, table by table with tolerances, and which claims moved."""
 
+import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,21 @@ from vpaudit.base.errors import VpauditError
 
 TABLES = ("metrics", "baselines", "consistency", "bounds")
 VALUES = ("value", "low", "high", "agreement", "achieved")
+
+
+def add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("a", help="e.g. results/embedded")
+    command.add_argument("b", help="another result folder")
+    command.add_argument("--tolerance", type=float, default=1e-4, help="of values, >= 0 (default: %(default)g)")
+    command.set_defaults(run=_run)
+
+
+def _run(arguments) -> int:
+    lines, same = compare(arguments.a, arguments.b, arguments.tolerance)
+    print("\n".join(lines))
+    if not same:
+        print("the folders differ: the lines above say where", file=sys.stderr)
+    return 0 if same else 3
 
 
 def compare(a: Path, b: Path, tolerance: float) -> tuple[list[str], bool]:

@@ -1,5 +1,6 @@
 """`vpaudit doctor`: is everything here that an audit needs? A line a check, with the way out where something is not."""
 
+import argparse
 import importlib.metadata
 import json
 import shutil
@@ -11,11 +12,26 @@ from packaging.requirements import Requirement
 
 from vpaudit.base import files, machine
 from vpaudit.base.errors import VpauditError
+from vpaudit.commands.show_config import add_study
+from vpaudit.study import config as configuration
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
 
 DISK_GIB = 2.0  # what a study of the default size may need, checkpoints included
 MEMORY_GIB = 4.0
+
+
+def add_doctor(command: argparse.ArgumentParser) -> None:
+    add_study(command)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments) -> None:
+    checks = examine(configuration.load(*arguments.configfile))
+    print(report(checks))
+    bad = [check.name for check in checks if check.state == "error"]
+    if bad:
+        raise VpauditError(f"not ready: {', '.join(bad)}", "follow the arrows above")
 
 
 @dataclass(frozen=True)

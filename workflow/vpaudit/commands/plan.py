@@ -1,8 +1,11 @@
 """`vpaudit plan`: what a study will cost before anything runs: jobs, network calls, hours and disk."""
 
+import argparse
 from dataclasses import dataclass
 
 from vpaudit.base.errors import VpauditError
+from vpaudit.commands.show_config import add_study
+from vpaudit.study import config as configuration
 from vpaudit.study import shards
 from vpaudit.study.config import Attack, Config
 
@@ -10,6 +13,30 @@ NETWORK_FREE = ("raw", "wiener")
 CALLS_PER_SECOND = 600.0  # of the shipped prior on two processor cores
 FLOAT_BYTES = 4
 FIXED_JOBS = 12  # targets, baseline, bounds, collect, summary, latex, report, all, and four figures
+
+
+def add_plan(command: argparse.ArgumentParser) -> None:
+    add_study(command)
+    command.add_argument(
+        "--calls-per-second", type=float, default=CALLS_PER_SECOND,
+        help="network evaluations of one image, > 0 (default: %(default)g)",
+    )  # fmt: skip
+    command.add_argument("--devices", type=int, default=1, help="that work at once, >= 1 (default: %(default)s)")
+    command.add_argument("--shape", type=int, nargs=3, metavar=("C", "H", "W"), help="of images (default: the card's)")
+    command.set_defaults(run=_run)
+
+
+def _run(arguments) -> None:
+    from vpaudit import data
+
+    study = configuration.load(*arguments.configfile)
+    if arguments.devices < 1:
+        raise VpauditError(f"--devices {arguments.devices} must be >= 1", "give the number of GPUs, or 1")
+    own = study.data.folder and [1 if study.data.grey else 3, study.data.size or 0, study.data.size or 0]
+    shape = arguments.shape or own or data.card(study.data.name)["shape"]
+    if not shape[1]:
+        raise VpauditError(f"the size of the images in {study.data.folder} is not known", "set data.size, or --shape")
+    print(text(plan(study, arguments.calls_per_second, tuple(shape)), arguments.devices))
 
 
 @dataclass(frozen=True)

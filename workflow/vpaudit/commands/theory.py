@@ -7,11 +7,8 @@ from dataclasses import asdict
 from vpaudit.base.errors import VpauditError
 
 
-def add_commands(commands) -> None:
-    """Put both commands under the parser's sub-commands."""
-    bound = commands.add_parser("bound", help="what theory allows an adversary").add_subparsers(
-        title="bounds", required=True, metavar="BOUND"
-    )
+def add_bound(command: argparse.ArgumentParser) -> None:
+    bound = command.add_subparsers(title="bounds", required=True, metavar="BOUND", parser_class=argparse.ArgumentParser)
     rero = bound.add_parser("rero", help="success of an adversary who holds the target among candidates")
     which = rero.add_mutually_exclusive_group(required=True)
     which.add_argument("--mu", type=float, help="signal-to-noise ratio C/sigma of all releases together, > 0")
@@ -26,7 +23,9 @@ def add_commands(commands) -> None:
     uninformed.add_argument("--data-range", type=float, default=2.0, help="width of the pixel range (default: 2)")
     uninformed.add_argument("--max-grad-norm", type=float, help="clipping norm C (default: the image is clipped)")
     _finish(uninformed, _uninformed)
-    account = commands.add_parser("account", help="noise multiplier, sample rate, steps, delta <-> epsilon <-> mu")
+
+
+def add_account(account: argparse.ArgumentParser) -> None:
     known = account.add_mutually_exclusive_group(required=True)
     known.add_argument("--noise-multiplier", type=float, help="sigma/C of one step, 0.01 to 10,000")
     known.add_argument("--epsilon", type=float, help="privacy budget of all steps, > 0")

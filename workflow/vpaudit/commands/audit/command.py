@@ -23,12 +23,8 @@ exit codes: 0 done; 1 a bug; 2 something you can mend (message and hint); 130 in
 """
 
 
-def add_commands(commands) -> None:
-    """Put the command under the parser's sub-commands."""
-    audit = commands.add_parser(
-        "audit", help="attack your own images at your own privacy budget", description=ABOUT, epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+def add_audit(audit: argparse.ArgumentParser) -> None:
+    audit.description, audit.epilog = ABOUT, EXAMPLES
     audit.set_defaults(run=_audit)
     add = audit.add_argument
     add("--images", required=True, metavar="DIR", help="folder, zip, tar or npz of images")
