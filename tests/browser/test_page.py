@@ -12,7 +12,7 @@ from vpaudit.base.labels import number
 from vpaudit.report import figures
 from vpaudit.report import page as report
 from vpaudit.report.page import sprites, words
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 MU = (1.0, 5.0, 20.0, 100.0)
 LAST = len(MU) - 1
@@ -38,7 +38,7 @@ def page(show, study):
 
 
 def arrays(study, kind, mu=None):
-    return Study(study / "results").arrays(kind, mu)
+    return Results(study / "results").arrays(kind, mu)
 
 
 def pixels(page, canvas) -> np.ndarray:
@@ -67,7 +67,7 @@ def check(page, study, place, mu, name="unconditional.ddim", draw=0):
     for canvas in ("#reconstruction", "#wipe-made"):
         assert np.array_equal(pixels(page, canvas), output)
     assert np.abs(pixels(page, "#map") - 255 * colours).max() <= 3
-    table = Study(study / "results").agreement
+    table = Results(study / "results").agreement
     rows = table[(table["metric"] == "pixel_std") & (table["mu"] == mu) & (table["image"] == 3 * place + 1)]
     assert number(rows["agreement"].item()) in page.inner_text("#map-value")
 
@@ -75,7 +75,7 @@ def check(page, study, place, mu, name="unconditional.ddim", draw=0):
 def test_the_slider_moves_everything_by_keyboard(page, study):
     page.focus("#mu")
     page.keyboard.press("Home")
-    levels = words.audit(Study(study / "results"), json.loads((study / "results/summary.json").read_text()))
+    levels = words.audit(Results(study / "results"), json.loads((study / "results/summary.json").read_text()))
     for step in range(3):
         level = f"µ = {MU[step]:g}, ε = {number(levels[step]['epsilon'])}"
         assert page.locator("#mu").get_attribute("aria-valuetext") == level
@@ -106,7 +106,7 @@ def test_slider_and_charts_follow_the_pointer(page, study):
 
 
 def test_means_beside_the_charts_are_those_of_the_tables(page, study):
-    read = Study(study / "results")
+    read = Results(study / "results")
     page.fill("#mu", "3")
     rows = page.locator("#means tbody tr").all_inner_texts()
     curve = read.curve("unconditional", "ddim", "ssim").set_index("mu").loc[MU[3]]
@@ -132,13 +132,13 @@ def test_the_image_is_picked_by_pointer_and_keyboard(page, study):
 
 def test_every_output_and_draw_can_be_shown_large(page, study):
     names = page.locator("#gallery label").all_inner_texts()
-    assert [name for name in names if "draw" in name] == ["DDPM draw 1", "DDPM draw 2", "DDPM draw 3"]
-    page.get_by_role("radio", name="DDPM draw 3").check(force=True)
+    assert [name for name in names if "DDPM" in name] == ["DDPM sample 1", "DDPM sample 2", "DDPM sample 3"]
+    page.get_by_role("radio", name="DDPM sample 3").check(force=True)
     check(page, study, 0, MU[LAST // 2], "unconditional.ddpm", 2)
     page.keyboard.press("ArrowLeft")
     check(page, study, 0, MU[LAST // 2], "unconditional.ddpm", 1)
-    assert page.locator("#own tr.current th").inner_text().endswith("DDPM draw 2")
-    table = Study(study / "results").metrics
+    assert page.locator("#own tr.current th").inner_text().endswith("DDPM sample 2")
+    table = Results(study / "results").metrics
     pick = f"image == 1 and attack == 'ddpm' and draw == 1 and mu == {MU[LAST // 2]} and metric == 'mse'"
     assert f"MSE {number(table.query(pick)['value'].item())} " in page.inner_text("#made-values")
 
@@ -235,7 +235,7 @@ def test_a_redacted_page_moves_numbers_and_holds_no_image(show, study):
     page.focus("#mu")
     page.keyboard.press("End")
     page.get_by_role("radio", name="image 3: class 2").check()
-    table = Study(study / "results").metrics.query(f"image == 7 and mu == {MU[-1]} and attack == 'ddim'")
+    table = Results(study / "results").metrics.query(f"image == 7 and mu == {MU[-1]} and attack == 'ddim'")
     row = page.locator("#own tbody tr", has_text="DDIM").first.inner_text()
     values = table.set_index("metric")["value"]
     assert all(number(values[metric]) in row for metric in ("mse", "ssim", "lpips_vgg_64"))

@@ -19,10 +19,11 @@ from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
 from vpaudit.commands.main import main
 from vpaudit.measure import prior_mismatch
+from vpaudit.priors import HELD_OUT_SIGMAS
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy import accounting
 from vpaudit.report import paper_claims
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 # ---------------------------------------------------------------- the set-up
 
@@ -219,7 +220,7 @@ def answered(tmp_path_factory):
         pd.DataFrame(
             {"image": ids, "s": s, "value": 2 * s * (1 + 0.01 * ids), "reference": s, "reference_kind": "64 samples"}
         )
-        for s in prior_mismatch.LEVELS
+        for s in HELD_OUT_SIGMAS
     ]  # fmt: skip
     pd.concat(parts).to_parquet(results / "domain.parquet")
     layout = types.SimpleNamespace(
@@ -230,7 +231,7 @@ def answered(tmp_path_factory):
 
 def test_the_recommendation_is_the_claims_threshold(answered):
     layout, found = answered
-    study, best = Study(layout.results), found["recommendation"]
+    study, best = Results(layout.results), found["recommendation"]
     claims = [
         c
         for a in answer.ATTACKS
@@ -264,7 +265,7 @@ def ends(*values):
     [((3, 1.5, np.inf), "inside", 1.5), ((3, None), "below", 1.0), ((np.inf, np.inf), "above", 100.0)],
 )
 def test_the_attack_that_sees_most_decides(answered, values, state, mu):
-    study = Study(answered[0].results)
+    study = Results(answered[0].results)
     found = answer.recommend(ends(*values), study, budget.setup(noise_multiplier=1.0, steps=9))
     assert (found["state"], found["mu"]) == (state, mu)
     assert found["one_round"]["noise_multiplier"] == pytest.approx(1 / mu)
@@ -284,7 +285,7 @@ def test_far_images_are_warned_of_and_a_stronger_prior_always(answered):
 def test_text_says_the_numbers_of_the_tables(answered):
     layout, found = answered
     text = answer.text(found)
-    own = Study(layout.results).grid("unconditional", "ddim", "ssim")[10.0].mean()
+    own = Results(layout.results).grid("unconditional", "ddim", "ssim")[10.0].mean()
     assert f"SSIM {answer.number(own)} [" in text
     assert "noise multiplier 0.200, sample rate 1, 4 steps" in text
     assert "lower estimate" in text

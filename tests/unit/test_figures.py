@@ -20,7 +20,7 @@ from vpaudit.report import figures, latex
 from vpaudit.report.figures import grid
 from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.axes import _apart
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_images_without_classes_are_shown_too():
 
 def test_latex_tables_hold_the_numbers(results):
     """Every row has a cell a mu; values are those of the study."""
-    study = Study(results)
+    study = Results(results)
     text = latex.metrics(study)
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert all(line.count(" & ") == len(MU) for line in body)
@@ -206,7 +206,7 @@ def test_grid_shows_classes_and_never_stretches(results):
         place = grid.spread(file["labels"])[0]
         np.testing.assert_allclose(shown[0].get_array(), file["images"][place] / 255, atol=1e-6)
     texts = [t.get_text() for t in figure.axes[0].texts]
-    assert {"100", "5,430", "DDPM draw 2", "target:\nclass 9"} <= set(texts)
+    assert {"100", "5,430", "DDPM sample 2", "target:\nclass 9"} <= set(texts)
     plt.close(figure)
 
 
@@ -234,7 +234,7 @@ def test_consistency_correlates_within_mu(results, drawn):
 def test_ladder_compares_pairwise(results, drawn):
     """The ratio's interval is that of the comparison on the same images, narrower than that of the mean."""
     got = csv(drawn, "prior_ladder", prior="true_class", metric="mse", mu=10).iloc[0]
-    study = Study(results)
+    study = Results(results)
     ours, base = (study.grid(p, "posterior_mean", "mse")[10.0] for p in ("true_class", "unconditional"))
     assert got["value"] == pytest.approx(ours.mean() / base.mean(), rel=1e-4)
     alone = stats.bootstrap(ours.to_numpy())
@@ -336,7 +336,7 @@ def test_names_of_experiments_figures_are_those_of_the_registry():
 def test_transition_is_predicted_where_other_images_behave_alike(tmp_path):
     """A table that copies the study's own values predicts what is measured, in every metric and for both baselines."""
     folder = write(tmp_path / "results")
-    study, rows = Study(folder), []
+    study, rows = Results(folder), []
     for metric in study.measured:
         parts = {
             "own": study.grid("unconditional", "ddim", metric),

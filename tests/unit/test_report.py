@@ -15,7 +15,7 @@ from vpaudit.base.labels import number
 from vpaudit.report import figures
 from vpaudit.report import page as report
 from vpaudit.report.page import words
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -125,12 +125,12 @@ def test_numbers_are_those_of_the_tables(study, page):
         assert f"{100 * (1 - rows['value'].mean() / base):.0f} % (" in page.text
         assert number(rows["value"].mean()) in page.text
     for mu in MU:
-        assert f"{number(Study(study / 'results').epsilon(mu))}" in page.text
+        assert f"{number(Results(study / 'results').epsilon(mu))}" in page.text
 
 
 def test_bland_output_is_no_success(study):
     """Output that is as near to any image as to its own has a share of 0, however small its error."""
-    read = Study(study / "results")
+    read = Results(study / "results")
     pick = "prior == 'unconditional' and attack == 'ddim' and metric == 'mse'"
     base = read.baselines.query(f"kind == 'reconstruction_vs_other' and {pick}").set_index(["image", "mu"])["value"]
     rows = read.metrics.query(pick).copy()
@@ -141,7 +141,7 @@ def test_bland_output_is_no_success(study):
 
 
 def test_plain_words_follow_the_numbers(study):
-    read = Study(study / "results")
+    read = Results(study / "results")
     summary = {"claims": []}
     sentences = words.plain_words(read, summary)
     assert sentences[0].startswith("At µ = 1 (ε = 4.38), the strongest noise tested,")
@@ -161,7 +161,7 @@ def test_the_end_of_success_is_told_once_for_metrics_with_one_answer(study):
     found = {"value": 2.5, "low": 2.0, "high": 3.0, "measured": "threshold at mu = 2.50"}
     ids = {"mse": claim, "ssim": claim, "lpips_vgg_64": found}
     claims = [{**c, "id": f"end_of_success_{m}_reconstruction_vs_other"} for m, c in ids.items()]
-    (sentence,) = words.end_of_success(Study(study / "results"), {"claims": claims})
+    (sentence,) = words.end_of_success(Results(study / "results"), {"claims": claims})
     assert sentence.endswith(
         "By MSE and SSIM, the threshold lies below the grid; by LPIPS-VGG, threshold at µ = 2.50 (2 to 3)."
     )

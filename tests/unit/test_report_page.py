@@ -18,18 +18,18 @@ from scipy.stats import norm
 from vpaudit.base.labels import number
 from vpaudit.report import figures, page
 from vpaudit.report.page import explorer, sprites, words
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 MU = (1.0, 5.0, 50.0)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return Study(write(tmp_path_factory.mktemp("study") / "results", mu=MU, images=30))
+    return Results(write(tmp_path_factory.mktemp("study") / "results", mu=MU, images=30))
 
 
 def summary_of(study) -> dict:
-    return json.loads((study.results / "summary.json").read_text())
+    return json.loads((study.folder / "summary.json").read_text())
 
 
 def opened(uri: str) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_an_audit_says_what_is_recovered_at_every_level(study):
 
 def test_output_that_suits_any_image_is_called_a_guess(study):
     """Values of the baseline in place of the attack's: by every metric no better than guessing."""
-    read = Study(study.results)
+    read = Results(study.folder)
     keys = ["image", "prior", "attack", "mu", "metric"]
     others = read.baselines.query("kind == 'reconstruction_vs_other'")[[*keys, "value"]]
     read.metrics = read.metrics.drop(columns="value").merge(others, on=keys)
@@ -67,7 +67,7 @@ def test_output_that_suits_any_image_is_called_a_guess(study):
 
 
 def test_one_metric_that_tells_is_named(study):
-    read = Study(study.results)
+    read = Results(study.folder)
     read.metrics = read.metrics.copy()
     read.metrics.loc[read.metrics["metric"] == "ssim", "value"] = 0.0
     sentence = words.audit(read, summary_of(study))[-1]["sentences"][1]
@@ -76,7 +76,7 @@ def test_one_metric_that_tells_is_named(study):
 
 
 def test_a_study_without_draws_or_diffusion_attack_leaves_sentences_out(study):
-    read = Study(study.results)
+    read = Results(study.folder)
     read.metrics = read.metrics[read.metrics["attack"].isin(["raw", "wiener"])]
     read.agreement = read.agreement.iloc[:0]
     for level in words.audit(read, summary_of(study)):
@@ -112,7 +112,7 @@ def test_sheets_hold_the_arrays_clipped_and_not_stretched(study):
 
 
 def test_colour_is_kept_and_large_images_are_compressed_and_fewer(tmp_path, monkeypatch):
-    read = Study(write(tmp_path / "results", mu=(2.0, 20.0), images=8, colour=True))
+    read = Results(write(tmp_path / "results", mu=(2.0, 20.0), images=8, colour=True))
     outputs = sprites.rows(read)
     whole = sprites.build(read, outputs)
     assert whole.lossless
@@ -167,5 +167,5 @@ def test_a_page_of_private_images_names_nothing_and_is_the_owners(private, redac
 
 def test_a_public_page_is_readable_as_the_umask_says(study, tmp_path):
     write_figures(tmp_path, figures.NAMES)
-    page.build(study.results, tmp_path, tmp_path / "report.html")
+    page.build(study.folder, tmp_path, tmp_path / "report.html")
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) & 0o044

@@ -1,4 +1,4 @@
-"""What things are called and how numbers are written: one table of metrics, one of labels. Torch is not needed."""
+"""What things are called, how they are drawn and how numbers are written: a table of metrics, one of looks."""
 
 import math
 from dataclasses import dataclass
@@ -45,18 +45,41 @@ ENGINE_FIGURES = (
     *EXPERIMENTS, "confident", "scale", "shift", "transition", "dpsgd", "peers", "cost", "information", "floors",
 )  # fmt: skip
 
-LABELS = {
-    "raw": "observation (no prior)",
-    "wiener": "Gaussian prior",
-    "posterior_mean": "posterior mean",
-    "ddim": "DDIM",
-    "ddpm": "DDPM draw",
-    "true_class": "true class known",
-    "unconditional": "no class known",
-    "wrong_class": "wrong class believed",
-    "gaussian": "Gaussian prior",
-    "none": "no prior",
+
+@dataclass(frozen=True)
+class Look:
+    """How an attack, a prior, a bound or a baseline is called and drawn, in every figure and in the page.
+
+    Attributes:
+        colour: Okabe and Ito's, and wine from Tol's palette, both safe for the colour-blind.
+        marker: matplotlib's letter, "" for none; chart.js draws the same forms.
+        dash: lengths of strokes and gaps in points, () for a line without gaps.
+    """
+
+    label: str
+    colour: str
+    marker: str = ""
+    dash: tuple[int, ...] = ()
+
+
+LOOKS = {
+    "raw": Look("observation (no prior)", "#999999", "X"),
+    "wiener": Look("Gaussian prior", "#E69F00", "^"),
+    "posterior_mean": Look("posterior mean", "#0072B2", "s"),
+    "ddim": Look("DDIM", "#D55E00", "o"),
+    "ddpm": Look("DDPM sample", "#CC79A7", "D"),
+    "true_class": Look("true class known", "#56B4E9", "v"),
+    "unconditional": Look("no class known", "#0072B2", "s"),
+    "wrong_class": Look("wrong class believed", "#882255", "P"),
+    "gaussian": Look("Gaussian prior", "#E69F00", "^"),
+    "none": Look("no prior", "#999999", "X"),
+    "uninformed": Look("uninformed adversary", "#555555", dash=(4, 2)),
+    "rero": Look("ReRo", "#009E73", dash=(7, 2, 1, 2)),
+    "corridor": Look("between the bounds", "#BBBBBB"),
+    "unrelated": Look("unrelated test images", "#000000", dash=(1, 2)),
+    "others": Look("DDIM output, other targets", "#000000", dash=(6, 2, 1, 2, 1, 2)),
 }
+LABELS = {name: look.label for name, look in LOOKS.items()}
 
 
 def number(value: float) -> str:

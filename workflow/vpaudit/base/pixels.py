@@ -48,9 +48,9 @@ def to_uint8(image: torch.Tensor) -> np.ndarray:
     return array[..., 0] if array.shape[-1] == 1 else array
 
 
-def to_unit(image: torch.Tensor) -> torch.Tensor:
-    """[-1, 1], clipped, to [0, 1]."""
-    return image.clamp(LOW, HIGH).add(1.0).div(2.0)
+def to_unit(image):
+    """Array or tensor in [-1, 1], clipped and never stretched, to [0, 1]."""
+    return (image.clip(LOW, HIGH) - LOW) / DATA_RANGE
 
 
 def sigma_to_unit(sigma):
@@ -63,6 +63,6 @@ def sigma_from_8bit(sigma):
     return sigma * DATA_RANGE / 255.0
 
 
-def per_image(value: torch.Tensor) -> torch.Tensor:
-    """(B,) to (B, 1, 1, 1), for broadcasting over an image."""
+def per_image(value):
+    """Array or tensor (B,) to (B, 1, 1, 1), for broadcasting over an image."""
     return value.reshape(-1, 1, 1, 1)

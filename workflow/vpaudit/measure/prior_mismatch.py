@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from vpaudit.base import stats
+from vpaudit.priors import HELD_OUT_SIGMAS
 from vpaudit.privacy import information
 
-LEVELS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 45.8, 114.5)  # those of a prior's card
 SAMPLES, STEPS = 64, 40  # of the prior itself, where its card says nothing of held-out images
 FAR = 0.1  # an excess of more than this share of the error on the prior's own kind is called far
 
 
-def errors(prior, images, keys, levels=LEVELS):
+def errors(prior, images, keys, levels=HELD_OUT_SIGMAS):
     """Squared error of the posterior mean, summed over pixels.
 
     Args:

@@ -11,11 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from vpaudit.base import files
 from vpaudit.base.randomness import generator
-from vpaudit.priors import samples
+from vpaudit.priors import HELD_OUT_SIGMAS, samples
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import Trainer, build_scheduler
-
-HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 45.8, 114.5)
 
 
 def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: dict) -> None:

@@ -17,8 +17,8 @@ from scipy.optimize import brentq
 from scipy.special import gammainc, gammainccinv, gammaincinv, ndtr, psi
 
 from vpaudit.base import checks
+from vpaudit.base.pixels import DATA_RANGE
 
-DATA_RANGE = 2.0  # of an image in [-1, 1]; equal to ranges.DATA_RANGE, which would bring torch with it
 DECIBEL = 10.0 / np.log(10.0)
 
 

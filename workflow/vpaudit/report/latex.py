@@ -7,8 +7,7 @@ import pandas as pd
 
 from vpaudit.base import stats
 from vpaudit.base.labels import LABELS, METRICS, number, power
-from vpaudit.report.figures.curves import ATTACKS
-from vpaudit.report.results import Study, curve_of
+from vpaudit.report.results import ATTACKS, Results, curve_of
 
 BOUNDS = (("uninformed", "uninformed adversary"), ("rero", "ReRo"))
 NAMES = ("metrics", "claims")  # of the files
@@ -33,7 +32,7 @@ def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def metrics(study: Study) -> str:
+def metrics(study: Results) -> str:
     """Rows: attacks, unrelated images and bounds, a group a metric; columns: mu, with epsilon; intervals below."""
     delta = power(study.config["mechanism"]["delta"])
     exponent = delta[2:].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))

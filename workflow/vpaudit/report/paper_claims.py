@@ -13,7 +13,7 @@ from vpaudit.base import files, machine, stats
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
 from vpaudit.experiments import open_questions
 from vpaudit.report.claims import LEFT_OPEN, OURS, Claim, course_of, over_mu
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
 
@@ -25,7 +25,7 @@ MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from 
 
 def build(config: Config, layout: Layout) -> dict:
     """The content of summary.json."""
-    study = Study(layout.results)
+    study = Results(layout.results)
     makers = (
         beats_uninformed, below_rero, grows_with_mu, end_of_success, ddim_below_ddpm, agreement_predicts,
         prior_matters, beats_the_weaker,
@@ -49,7 +49,7 @@ def build(config: Config, layout: Layout) -> dict:
     }  # fmt: skip
 
 
-def measured_grids(study: Study, attack: str = "ddim"):
+def measured_grids(study: Results, attack: str = "ddim"):
     """(metric, sign, grid) of an attack for each main metric; sign * metric falls as output comes closer."""
     for metric in MAIN_METRICS:
         grid = study.grid("unconditional", attack, metric)
@@ -57,7 +57,7 @@ def measured_grids(study: Study, attack: str = "ddim"):
             yield metric, -1 if METRICS[metric].higher_is_better else 1, grid
 
 
-def beats_uninformed(study: Study) -> list[Claim]:
+def beats_uninformed(study: Results) -> list[Claim]:
     course = study.curve(*MAIN, "mse")
     course[["value", "low", "high"]] = course[["value", "low", "high"]].div(
         course["mu"].map(study.bound("uninformed", "mse").set_index("mu")["value"]), axis=0
@@ -72,7 +72,7 @@ def beats_uninformed(study: Study) -> list[Claim]:
     )  # fmt: skip
 
 
-def below_rero(study: Study) -> list[Claim]:
+def below_rero(study: Results) -> list[Claim]:
     claims = []
     for metric, sign, grid in measured_grids(study):
         margin = sign * (grid - study.bound("rero", metric).set_index("mu")["value"])  # > 0: worse than the bound
@@ -89,7 +89,7 @@ def below_rero(study: Study) -> list[Claim]:
     return claims
 
 
-def grows_with_mu(study: Study) -> list[Claim]:
+def grows_with_mu(study: Results) -> list[Claim]:
     claims = []
     for metric, sign, grid in measured_grids(study):
         if len(grid.columns) < 2:
@@ -104,7 +104,7 @@ def grows_with_mu(study: Study) -> list[Claim]:
     return claims
 
 
-def end_of_success(study: Study, attack: str = "ddim") -> list[Claim]:
+def end_of_success(study: Results, attack: str = "ddim") -> list[Claim]:
     """The mu below which output is no closer to its target than unrelated images are, for both baselines."""
     claims = []
     for metric, sign, table in measured_grids(study, attack):
@@ -149,7 +149,7 @@ def _crossing_text(mu: list[float], gap: np.ndarray) -> str:
     return f"threshold at mu = {value:.2f}"
 
 
-def ddim_below_ddpm(study: Study) -> list[Claim]:
+def ddim_below_ddpm(study: Results) -> list[Claim]:
     claims = []
     for metric in [m for m in study.measured if m != "ssim"]:
         claims += over_mu(
@@ -162,7 +162,7 @@ def ddim_below_ddpm(study: Study) -> list[Claim]:
     return claims
 
 
-def agreement_predicts(study: Study) -> list[Claim]:
+def agreement_predicts(study: Results) -> list[Claim]:
     claims = []
     for metric in study.measured:
         course = study.rank_correlations(metric)
@@ -176,7 +176,7 @@ def agreement_predicts(study: Study) -> list[Claim]:
     return claims
 
 
-def prior_matters(study: Study) -> list[Claim]:
+def prior_matters(study: Results) -> list[Claim]:
     claims = []
     for prior, text, above in (
         ("true_class", "Knowing the class helps", False),
@@ -193,7 +193,7 @@ def prior_matters(study: Study) -> list[Claim]:
     return claims
 
 
-def beats_the_weaker(study: Study) -> list[Claim]:
+def beats_the_weaker(study: Results) -> list[Claim]:
     """More knowledge of images, less error: diffusion prior, Gaussian prior, none."""
     wiener = ("gaussian", "wiener")
     return over_mu(
@@ -218,7 +218,7 @@ def headline(claims: list[Claim]) -> str:
     return f"{len(of_paper)} checks of the paper's claims: " + ", ".join(f"{n} {v}" for v, n in counts.items()) + "."
 
 
-def notes(study: Study, card: dict) -> list[str]:
+def notes(study: Results, card: dict) -> list[str]:
     """What a reader must be warned of."""
     found = []
     if set(LPIPS) & set(study.missing):

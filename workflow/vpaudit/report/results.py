@@ -1,4 +1,4 @@
-"""A finished study, read from results/<study>/ when first needed: what claims, figures and report share."""
+"""The results of a finished study, read when first needed: what claims, figures and page share."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,24 @@ from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
 
+ATTACKS = (  # (prior, attack) that tables and figures compare, from the least knowledge of images to the most
+    ("none", "raw"),
+    ("gaussian", "wiener"),
+    ("unconditional", "posterior_mean"),
+    ("unconditional", "ddim"),
+    ("unconditional", "ddpm"),
+)
 
-class Study:
+
+class Results:
     """results/<study>/, read when first needed."""
 
-    def __init__(self, results: Path):
-        self.results = results
+    def __init__(self, folder: Path):
+        self.folder = folder
         self.config = yaml.safe_load(self._path("config.yaml").read_text(encoding="utf-8"))
 
     def _path(self, name: str) -> Path:
-        path = self.results / name
+        path = self.folder / name
         if not path.exists():
             raise VpauditError(f"{path} does not exist", "run `snakemake`, which makes it")
         return path
@@ -60,6 +68,12 @@ class Study:
         return [m for m in MAIN_METRICS if m in set(self.metrics["metric"])]
 
     @property
+    def panels(self) -> list[str]:
+        """The metrics that figure and page give a panel each, measured or not."""
+        lpips = "lpips_vgg" if "lpips_vgg" in set(self.metrics["metric"]) else "lpips_vgg_64"
+        return ["mse", "ncc", "ssim", lpips]
+
+    @property
     def missing(self) -> list[str]:
         """Main metrics that could not be computed."""
         lpips = [m for m in LPIPS if m in self.measured] or LPIPS[:1]  # only one of them belongs to a study
@@ -78,7 +92,7 @@ class Study:
     def arrays(self, kind: str, mu: float | None = None):
         """An npz file, of a sharded study its first shard; a context manager, arrays are read when asked for."""
         name = f"{kind}.npz" if mu is None else f"{kind}/mu={mu:g}.npz"
-        first = self.results / f"{kind}/mu={mu:g}_shard=0000.npz" if mu is not None else None
+        first = self.folder / f"{kind}/mu={mu:g}_shard=0000.npz" if mu is not None else None
         return np.load(first if first is not None and first.exists() else self._path(name))
 
     def in_arrays(self) -> int:
@@ -122,6 +136,25 @@ class Study:
         value, low, high = stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
         return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(both)})
 
+    def gap(self, prior: str, attack: str, metric: str, kind: str = "others") -> pd.DataFrame:
+        """(images, mu): by how much output is closer to its own target than to others; > 0 in every metric: closer.
+
+        Args:
+            kind: "others": output against the targets of other images, so that bland output, which is near to every
+                image, is no success; "unrelated": test images against other test images, the same at every mu.
+
+        Returns:
+            An empty table if the study did not run the attack.
+        """
+        own = self.grid(prior, attack, metric)
+        if kind == "unrelated":
+            other = pd.DataFrame({mu: self.unrelated(metric) for mu in own.columns}).reindex(own.index)
+        else:
+            other = self.others(attack, metric, prior).reindex(index=own.index, columns=own.columns)
+        if other.isna().any(axis=None):
+            raise VpauditError("baselines.parquet lacks images of metrics.parquet", "run the stage `evaluate` again")
+        return own - other if METRICS[metric].higher_is_better else other - own
+
     def recovered(self, attack: str | None) -> pd.DataFrame:
         """mu, value, low, high, n: by how much output's squared error is smaller against its own target than others'.
 
@@ -131,11 +164,8 @@ class Study:
         own = self.grid("unconditional", attack, "mse")
         if own.empty:
             return curve_of(own)
-        other = self.others(attack, "mse").reindex(index=own.index, columns=own.columns)
-        if other.isna().any(axis=None):
-            raise VpauditError("baselines.parquet lacks images of metrics.parquet", "run the stage `evaluate` again")
-        both = np.stack([own.to_numpy(), other.to_numpy()], axis=1)
-        value, low, high = stats.bootstrap(both, lambda rows: 1 - rows[:, 0].mean(0) / rows[:, 1].mean(0))
+        both = np.stack([own.to_numpy(), self.gap("unconditional", attack, "mse").to_numpy()], axis=1)
+        value, low, high = stats.bootstrap(both, lambda r: r[:, 1].mean(0) / (r[:, 0] + r[:, 1]).mean(0))
         return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high, "n": len(both)})
 
     def rank_correlations(self, metric: str) -> pd.DataFrame:

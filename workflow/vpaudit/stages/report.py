@@ -34,9 +34,12 @@ def latex(config: Config, layout: Layout) -> None:
     """tables, summary -> figures/<study>/{metrics,claims}.tex, each with its caption beside it."""
     from vpaudit.report import captions
     from vpaudit.report import latex as tables
-    from vpaudit.report.results import Study
+    from vpaudit.report.results import Results
 
-    made = {"metrics": tables.metrics(Study(layout.results)), "claims": tables.claims(files.read_json(layout.summary))}
+    made = {
+        "metrics": tables.metrics(Results(layout.results)),
+        "claims": tables.claims(files.read_json(layout.summary)),
+    }
     for name, text in made.items():
         caption = captions.with_commit(name, config.model_dump(mode="json"))
         for kind, content in (("tex", text), ("txt", caption)):

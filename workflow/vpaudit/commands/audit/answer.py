@@ -16,7 +16,7 @@ from vpaudit.commands.audit.budget import Setup
 from vpaudit.measure import prior_mismatch
 from vpaudit.privacy import accounting
 from vpaudit.report.paper_claims import _plain, end_of_success
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 from vpaudit.study.layout import Layout
 
 ATTACKS = ("ddim", "posterior_mean")  # the paper's, and the one of least squared error; the better one counts
@@ -46,7 +46,7 @@ class Threshold:
 
 def build(layout: Layout, setup: Setup, facts: dict) -> dict:
     """The whole answer, as what JSON knows (NaN as null)."""
-    study = Study(layout.results)
+    study = Results(layout.results)
     ends = thresholds(study)
     distance = distances(pd.read_parquet(layout.table("domain")), study, setup)
     return _plain(
@@ -67,7 +67,7 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
     )
 
 
-def visible(study: Study, asked) -> list[dict]:
+def visible(study: Results, asked) -> list[dict]:
     """At one mu, for each attack and metric: against the own target, against others', and the share recovered."""
     rows = []
     for attack in ATTACKS:
@@ -84,12 +84,12 @@ def visible(study: Study, asked) -> list[dict]:
     return rows
 
 
-def _gamma(study: Study, mu: float) -> float:
+def _gamma(study: Results, mu: float) -> float:
     rows = study.bound("rero", "gamma")
     return float(rows.loc[np.isclose(rows["mu"], mu), "value"].iloc[0])
 
 
-def thresholds(study: Study) -> list[Threshold]:
+def thresholds(study: Results) -> list[Threshold]:
     """Where success ends, by attack and metric, from the claim of that name."""
     found = []
     for attack in ATTACKS:
@@ -105,7 +105,7 @@ def thresholds(study: Study) -> list[Threshold]:
     return found
 
 
-def recommend(ends: list[Threshold], study: Study, setup: Setup) -> dict:
+def recommend(ends: list[Threshold], study: Results, setup: Setup) -> dict:
     """The smallest noise multiplier at which no attack does better, in any metric, than on an unrelated image.
 
     Returns:
@@ -148,7 +148,7 @@ def _epsilon(setup: Setup, noise_multiplier: float) -> float:
         return float("nan")
 
 
-def distances(table: pd.DataFrame, study: Study, setup: Setup) -> dict:
+def distances(table: pd.DataFrame, study: Results, setup: Setup) -> dict:
     """How far the images are from the prior's kind: over all noise measured, and at the noise of each mu asked for."""
     noise = study.bound("uninformed", "mse").set_index("mu")["value"].pow(0.5)  # the root mean square of s over images
     found = [
@@ -159,7 +159,7 @@ def distances(table: pd.DataFrame, study: Study, setup: Setup) -> dict:
     return {"reference": table["reference_kind"].iloc[0], "all": prior_mismatch.excess(table, 0.0), "at": found}
 
 
-def _warnings(distance: dict, study: Study) -> list[str]:
+def _warnings(distance: dict, study: Results) -> list[str]:
     found = []
     whole = distance["all"]
     if whole["low"] > 0 and whole["share"] > prior_mismatch.FAR:

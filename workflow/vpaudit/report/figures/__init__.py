@@ -16,7 +16,7 @@ from vpaudit.base.errors import VpauditError
 from vpaudit.report import captions
 from vpaudit.report.figures import agreement, confident, curves, engine, grid, ladder, questions, theory
 from vpaudit.report.figures import style as styles
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 KINDS = ("pdf", "png", "csv", "txt")
 FIGURES = {
@@ -51,4 +51,4 @@ def render(name: str, results: Path, out: Path, style: str | dict = "default") -
     with files.atomic(Path(out) / f"{name}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     with files.atomic(Path(out) / f"{name}.txt") as temporary:
-        temporary.write_text(captions.with_commit(name, Study(Path(results)).config), encoding="utf-8")
+        temporary.write_text(captions.with_commit(name, Results(Path(results)).config), encoding="utf-8")

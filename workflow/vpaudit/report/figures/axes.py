@@ -1,13 +1,64 @@
-"""The axes that every figure over mu shares."""
+"""What figures over mu share: grids of panels with lines and bands, axes in mu and epsilon, a legend of looks."""
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.lines import Line2D
 
-from vpaudit.base.labels import number, power
-from vpaudit.report.results import Study
+from vpaudit.base.labels import LOOKS, number, power
+from vpaudit.report.figures import style as styles
+from vpaudit.report.results import Results
 
 
-def epsilon_axis(axes, study: Study, columns: int) -> None:
+def lines(table: pd.DataFrame, style: dict, share: float, hue: str, **facets) -> sns.FacetGrid:
+    """value over mu with its band from low to high: a panel a facet, a line an entry of `hue`, drawn as its look says.
+
+    Args:
+        table: columns mu, value, low, high, `hue` (names of LOOKS with markers), and those that `facets` name.
+        share: height over width.
+        facets: of seaborn's relplot: row, col, col_wrap, facet_kws, ...
+    """
+    names = [name for name in LOOKS if name in set(table[hue])]
+    keys = [hue, "mu", *(facets[key] for key in ("row", "col") if key in facets)]
+    three = table.melt(keys, ["value", "low", "high"], value_name="shown")  # of which seaborn draws median and range
+    with plt.rc_context({"figure.constrained_layout.use": False}):
+        grid = sns.relplot(
+            three, kind="line", x="mu", y="shown", hue=hue, style=hue, hue_order=names, style_order=names,
+            palette=style["colours"], markers={name: LOOKS[name].marker for name in names}, dashes=False,
+            estimator="median", errorbar=("pi", 100), err_kws={"alpha": 0.22, "linewidth": 0}, markersize=3.6,
+            markeredgewidth=0.3, legend=False, zorder=4, **facets,
+        )  # fmt: skip
+    return laid_out(grid, style, share)
+
+
+def laid_out(grid: sns.FacetGrid, style: dict, share: float) -> sns.FacetGrid:
+    """The grid at the style's width, without seaborn's titles and labels, its panels fitted when it is drawn."""
+    grid.set_titles("", "", "").set_axis_labels("", "")
+    grid.figure.set_size_inches(styles.size(style, share))
+    grid.figure.set_layout_engine("constrained")
+    return grid
+
+
+def legend(figure, style: dict, names, columns: int, **labels: str) -> None:
+    """One legend below all panels, an entry a look.
+
+    Args:
+        labels: texts in place of the looks' own, by name.
+    """
+    handles = []
+    for name in names:
+        look, colour, label = LOOKS[name], style["colours"][name], labels.get(name, LOOKS[name].label)
+        if name == "corridor":
+            handles.append(plt.Rectangle((0, 0), 1, 1, color=colour, alpha=0.28, linewidth=0, label=label))
+        else:
+            dash = (0, look.dash) if look.dash else "-"
+            handles.append(Line2D([], [], color=colour, linestyle=dash, marker=look.marker, markersize=4, label=label,
+                                  markeredgecolor="white", markeredgewidth=0.3))  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+
+
+def epsilon_axis(axes, study: Results, columns: int) -> None:
     """A second axis on top: epsilon at the study's delta, at as many of the grid's mu as fit side by side.
 
     Args:
@@ -20,7 +71,7 @@ def epsilon_axis(axes, study: Study, columns: int) -> None:
     top.set_xlabel(f"ε at δ = {power(study.config['mechanism']['delta'])}")
 
 
-def mu_axis(axes, study: Study, label: bool = True) -> None:
+def mu_axis(axes, study: Results, label: bool = True) -> None:
     """Logarithmic mu with the grid's own ticks, as many labelled as fit side by side."""
     axes.set_xscale("log")
     need = _need(axes)

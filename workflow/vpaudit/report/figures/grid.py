@@ -6,7 +6,7 @@ import pandas as pd
 
 from vpaudit.base import pixels
 from vpaudit.base.labels import LABELS, number, power
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 ROWS = (  # array, attack, draw
     ("released", None, 0),
@@ -26,7 +26,7 @@ def draw(results, style: dict):
 
     All tiles lie in one pair of axes measured in inches, which places them exactly and draws fast.
     """
-    study = Study(results)
+    study = Results(results)
     with study.arrays("targets") as file:
         images, labels, ids, names = (file[k] for k in ("images", "labels", "ids", "class_names"))
     labels = labels[: study.in_arrays()]
@@ -54,7 +54,7 @@ def draw(results, style: dict):
     _head(axes, study, mus, left, side, line)
     for block, place in enumerate(places):
         top = head + block * (len(rows) * side + block_gap)
-        _tile(axes, _signed(images[place]), 0.3 * line, top, 2 * side - 0.3 * line)
+        _tile(axes, pixels.signed(images[place]), 0.3 * line, top, 2 * side - 0.3 * line)
         label = f"target:\n{names[labels[place]]}" if labels[place] >= 0 else "target"
         axes.text(side, top + 2 * side + 0.2 * line, label, ha="center", va="top")
         for i, row in enumerate(rows):
@@ -85,7 +85,7 @@ def spread(labels: np.ndarray, count: int = TARGETS) -> list[int]:
     return [int(np.flatnonzero(labels == c)[0]) for c in wanted[:count]]
 
 
-def _rows(study: Study) -> list[tuple]:
+def _rows(study: Results) -> list[tuple]:
     with study.arrays("reconstructions", study.mu[0]) as file:
         draws = {name: len(file[name]) for name in {row[0] for row in ROWS} & set(file.files)}
     return [row for row in ROWS if row[1] is None or row[2] < draws.get(row[0], 0)]
@@ -97,7 +97,7 @@ def _name(row: tuple) -> str:
     return f"{LABELS[row[1]]} {row[2] + 1}" if row[1] == "ddpm" else LABELS[row[1]]
 
 
-def _head(axes, study: Study, mus: list[float], left: float, side: float, line: float) -> None:
+def _head(axes, study: Results, mus: list[float], left: float, side: float, line: float) -> None:
     """mu and, below it, epsilon over each column."""
     for y, name in ((0.9, "µ = C/σ"), (2.1, f"ε at δ = {power(study.config['mechanism']['delta'])}")):
         axes.text(left - 0.5 * line, y * line, name, ha="right", va="center")
@@ -107,29 +107,26 @@ def _head(axes, study: Study, mus: list[float], left: float, side: float, line: 
         axes.text(x, 2.1 * line, number(study.epsilon(mu)), ha="center", va="center")
 
 
-def _column(study: Study, rows: list[tuple], mu: float, places: list[int]):
-    """For each row the tiles of the targets at this mu."""
+def _column(study: Results, rows: list[tuple], mu: float, places: list[int]):
+    """For each row the tiles of the targets at this mu, (H, W, C) each."""
     with study.arrays("observations", mu) as seen, study.arrays("reconstructions", mu) as made:
         for name, attack, number_ in rows:
             if attack is None:
-                yield [y / lam for y, lam in zip(seen["y"][places], seen["lam"][places])]
+                tiles = seen["y"][places] / pixels.per_image(seen["lam"][places])
             else:
-                yield pixels.unpacked(made[name][number_, places])
-
-
-def _signed(image: np.ndarray) -> np.ndarray:
-    image = pixels.signed(image)
-    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+                tiles = pixels.unpacked(made[name][number_, places])
+            yield tiles.transpose(0, 2, 3, 1)
 
 
 def _tile(axes, image: np.ndarray, x: float, y: float, side: float) -> None:
-    shown = np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1).squeeze()
+    """An image (H, W) or (H, W, C) in [-1, 1], its upper left corner at x, y."""
     axes.imshow(
-        shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=(x, x + side, y + side, y), aspect="auto"
-    )
+        pixels.to_unit(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest",
+        extent=(x, x + side, y + side, y), aspect="auto",
+    )  # fmt: skip
 
 
-def _numbers(study: Study, mus: list[float], ids, labels, names) -> pd.DataFrame:
+def _numbers(study: Results, mus: list[float], ids, labels, names) -> pd.DataFrame:
     """The metrics of every tile."""
     shown = {(r[0], r[2]) for r in ROWS if r[1]} | {("none.raw", 0)}
     t = study.metrics[study.metrics["image"].isin(ids) & study.metrics["mu"].isin(mus)]

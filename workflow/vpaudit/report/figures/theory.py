@@ -13,7 +13,7 @@ from vpaudit.base.labels import LABELS, METRICS
 from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.axes import mu_axis
 from vpaudit.report.figures.panels import MARKERS, PALETTE, read
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 
 def _read(results) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def _draw(axes, rows: pd.DataFrame, label: str, number: int, dash: str = "-", fl
 
 def information(results, style: dict):
     """Bits about one image: leaked at most, by prior and by theory; and the price of a wrong prior."""
-    table, study = _read(results), Study(Path(results))
+    table, study = _read(results), Results(Path(results))
     figure, panels = plt.subplots(1, 2, figsize=styles.size(style, 0.5))
     leaked = table[table["quantity"] == "information"]
     for number, (prior, rows) in enumerate(leaked.groupby("prior", sort=False)):
@@ -60,7 +60,7 @@ LOWEST = 1e-4  # MSE below which floors are drawn as this
 
 def floors(results, style: dict):
     """A panel a metric: attacks, and what no attack can beat."""
-    table, study = _read(results), Study(Path(results))
+    table, study = _read(results), Results(Path(results))
     metrics = study.measured
     figure, panels = plt.subplots(1, len(metrics), figsize=styles.size(style, 0.5), squeeze=False)
     tables = []
@@ -98,7 +98,7 @@ KINDS = {"others": "others' targets", "unrelated": "unrelated images"}
 
 def transition(results, style: dict):
     """mu* by metric and baseline: measured on the attacked images, and predicted from images that are not attacked."""
-    study, table = Study(Path(results)), read(results, "transition")
+    study, table = Results(Path(results)), read(results, "transition")
     figure, axes = plt.subplots(figsize=styles.size(style, 0.5))
     rows = [
         _thresholds(metric, kind, source, "unconditional, ddim", *_gap(study, table, metric, kind, source))[0]
@@ -138,7 +138,7 @@ def _thresholds(metric, kind, source, attack, gap: np.ndarray, mus: list[float])
     return [(metric, kind, source, attack, *row, len(gap)) for row in rows]
 
 
-def _of_every_attack(study: Study) -> pd.DataFrame:
+def _of_every_attack(study: Results) -> pd.DataFrame:
     """Thresholds of every attack of the study under every prior, but for those that `transition` draws."""
     rows = []
     runs = study.metrics[["prior", "attack"]].drop_duplicates().itertuples(index=False)
@@ -149,14 +149,12 @@ def _of_every_attack(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=THRESHOLD)
 
 
-def _measured_gap(study: Study, metric, kind, prior="unconditional", attack="ddim") -> tuple[np.ndarray, list[float]]:
-    own = study.grid(prior, attack, metric)
-    other = study.others(attack, metric, prior) if kind == "others" else study.unrelated(metric).to_frame()
-    sign = -1 if METRICS[metric].higher_is_better else 1
-    return sign * (other.to_numpy() - own.to_numpy()), list(own.columns)
+def _measured_gap(study: Results, metric, kind, prior="unconditional", attack="ddim") -> tuple[np.ndarray, list[float]]:
+    gap = study.gap(prior, attack, metric, kind)
+    return gap.to_numpy(), list(gap.columns)
 
 
-def _gap(study: Study, table: pd.DataFrame, metric: str, kind: str, source: str) -> tuple[np.ndarray, list[float]]:
+def _gap(study: Results, table: pd.DataFrame, metric: str, kind: str, source: str) -> tuple[np.ndarray, list[float]]:
     """(n, K) by how much output is closer to its own target than the baseline is, and the K values of mu."""
     if source == "targets":
         return _measured_gap(study, metric, kind)

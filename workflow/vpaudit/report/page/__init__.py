@@ -10,7 +10,7 @@ import jinja2
 from vpaudit.base import files
 from vpaudit.base.labels import METRICS, power
 from vpaudit.report.page import explorer, sprites, static, words
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 
 def build(results: Path, figures: Path, out: Path, redact: bool = False) -> None:
@@ -21,7 +21,7 @@ def build(results: Path, figures: Path, out: Path, redact: bool = False) -> None
         out: the HTML file; only its owner may read it if the images are the user's own.
         redact: metrics instead of images.
     """
-    study, summary = Study(Path(results)), files.read_json(Path(results) / "summary.json")
+    study, summary = Results(Path(results)), files.read_json(Path(results) / "summary.json")
     text = (
         _environment()
         .get_template("template.html")
@@ -40,7 +40,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _moving(study: Study, summary: dict, redact: bool) -> dict:
+def _moving(study: Results, summary: dict, redact: bool) -> dict:
     """What the slider moves."""
     outputs, levels = sprites.rows(study), words.audit(study, summary)
     shown = None if redact else sprites.build(study, outputs)
@@ -58,7 +58,7 @@ def _moving(study: Study, summary: dict, redact: bool) -> dict:
     }
 
 
-def _still(study: Study, summary: dict, figures: Path, redact: bool) -> dict:
+def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
     """What stands in the page without a script."""
     here, private = Path(__file__).parent, words.is_local(study)
     names = [name for name in static.TITLES if name != static.GRID or not (redact or private)]

@@ -18,17 +18,17 @@ function shape(parent, name, attributes, text) {
   return node;
 }
 
-/* The mark of a curve at a point: form, not only colour, says which curve it is. */
+/* The mark of a curve at a point, by matplotlib's letter: form, not only colour, says which curve it is. */
 function mark(parent, kind, x, y, size) {
   const s = size;
   const forms = {
-    square: `M${x - s},${y - s}h${2 * s}v${2 * s}h${-2 * s}z`,
-    diamond: `M${x},${y - 1.4 * s}l${1.4 * s},${1.4 * s}l${-1.4 * s},${1.4 * s}l${-1.4 * s},${-1.4 * s}z`,
-    triangle: `M${x},${y - 1.3 * s}l${1.3 * s},${2.4 * s}h${-2.6 * s}z`,
-    circle: `M${x - s},${y}a${s},${s} 0 1,0 ${2 * s},0a${s},${s} 0 1,0 ${-2 * s},0z`,
-    cross: `M${x - s},${y - s}l${2 * s},${2 * s}m0,${-2 * s}l${-2 * s},${2 * s}`,
+    s: `M${x - s},${y - s}h${2 * s}v${2 * s}h${-2 * s}z`,
+    D: `M${x},${y - 1.4 * s}l${1.4 * s},${1.4 * s}l${-1.4 * s},${1.4 * s}l${-1.4 * s},${-1.4 * s}z`,
+    "^": `M${x},${y - 1.3 * s}l${1.3 * s},${2.4 * s}h${-2.6 * s}z`,
+    o: `M${x - s},${y}a${s},${s} 0 1,0 ${2 * s},0a${s},${s} 0 1,0 ${-2 * s},0z`,
+    X: `M${x - s},${y - s}l${2 * s},${2 * s}m0,${-2 * s}l${-2 * s},${2 * s}`,
   };
-  return shape(parent, "path", { d: forms[kind], class: kind === "cross" ? "mark open" : "mark" });
+  return shape(parent, "path", { d: forms[kind], class: kind === "X" ? "mark open" : "mark" });
 }
 
 /* One metric over µ: curves with bands, bounds with the corridor between them, the unrelated images, a line at the slider. */

@@ -6,19 +6,13 @@ import math
 import pandas as pd
 
 from vpaudit.base import stats
-from vpaudit.base.labels import LABELS, METRICS, number, power
-from vpaudit.report.figures.curves import ATTACKS, PANELS
-from vpaudit.report.figures.style import COLOURS
+from vpaudit.base.labels import LOOKS, METRICS, number, power
 from vpaudit.report.page.sprites import Output, Sprites, scale
 from vpaudit.report.page.words import at
-from vpaudit.report.results import Study
-
-DASHES = {"raw": "1 3", "wiener": "7 3", "posterior_mean": "", "ddim": "5 2", "ddpm": "9 2 2 2", "rero": "8 3 2 3",
-          "uninformed": "4 4", "unrelated": "2 3", "others": "6 2 1 2 1 2"}  # fmt: skip
-MARKS = {"raw": "cross", "wiener": "triangle", "posterior_mean": "square", "ddim": "circle", "ddpm": "diamond"}
+from vpaudit.report.results import ATTACKS, Results
 
 
-def data(study: Study, outputs: list[Output], places: list[int], sprites: Sprites | None, levels: list[dict]) -> dict:
+def data(study: Results, outputs: list[Output], places: list[int], sprites: Sprites | None, levels: list[dict]) -> dict:
     """Everything that the page's script reads.
 
     Args:
@@ -48,7 +42,7 @@ def data(study: Study, outputs: list[Output], places: list[int], sprites: Sprite
             for i, place in enumerate(places)
         ],
         "metrics": [_metric(name) for name in measured],
-        "panels": [_panel(study, name) for name in PANELS if name in study.metrics["metric"].unique()],
+        "panels": [_panel(study, name) for name in study.panels if name in study.metrics["metric"].unique()],
         "shows": [level["shows"] for level in levels],
         "sentences": [level["sentences"] for level in levels],
     }
@@ -67,14 +61,14 @@ def text(content: dict) -> str:
 
 def colours() -> dict[str, str]:
     """One colour a curve, as in the figures."""
-    return {name: COLOURS[name] for name in (*MARKS, "rero", "corridor")}
+    return {name: LOOKS[name].colour for name in (*(attack for _, attack in ATTACKS), "rero", "corridor")}
 
 
 def _name(number_: int, class_: str) -> str:
     return f"image {number_ + 1}" + (f": {class_}" if class_ else "")
 
 
-def _noise(study: Study, mu: float) -> str:
+def _noise(study: Results, mu: float) -> str:
     law = at(study.bound("uninformed", "mse"), mu)
     return "" if law is None else number(math.sqrt(law["value"]))
 
@@ -85,20 +79,20 @@ def _short(value) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _own_values(study: Study, images: list[int]) -> pd.DataFrame:
+def _own_values(study: Results, images: list[int]) -> pd.DataFrame:
     """(image, metric, prior, attack, draw) x mu of these images."""
     t = study.metrics[study.metrics["image"].isin(images)]
     wide = t.pivot_table(index=["image", "metric", "prior", "attack", "draw"], columns="mu", values="value")
     return wide.reindex(columns=study.mu)
 
 
-def _row(own: pd.DataFrame, study: Study, image: int, metric: str, output: Output) -> list[float | None]:
+def _row(own: pd.DataFrame, study: Results, image: int, metric: str, output: Output) -> list[float | None]:
     """An output's metric by mu."""
     key = (image, metric, output.prior, output.attack, output.draw)
     return [_short(v) for v in own.loc[key]] if key in own.index else [None] * len(study.mu)
 
 
-def _spread(study: Study, image: int) -> list[float | None]:
+def _spread(study: Results, image: int) -> list[float | None]:
     """Root mean square over pixels of the std between draws, by mu; empty if there are no draws."""
     t = study.agreement
     t = t[(t["image"] == image) & (t["metric"] == "pixel_std") & (t["prior"] == "unconditional")]
@@ -114,17 +108,17 @@ def _metric(name: str) -> dict:
     }
 
 
-def _panel(study: Study, name: str) -> dict:
+def _panel(study: Results, name: str) -> dict:
     """Curves, bounds, baselines and limits of one metric's chart."""
-    curves = [_curve(study.curve(*pair, name), study, pair[1], LABELS[pair[1]], MARKS[pair[1]]) for pair in ATTACKS]
+    curves = [_curve(study.curve(*pair, name), study, pair[1]) for pair in ATTACKS]
     curves = [curve for curve in curves if curve]
     value, low, high = (float(v) for v in stats.bootstrap(study.unrelated(name).to_numpy()))
+    unrelated = pd.DataFrame({"mu": study.mu, "value": value, "low": low, "high": high})
     lines = [
-        _curve(study.bound("uninformed", name), study, "uninformed", "knows nothing of images"),
-        _curve(study.bound("rero", name), study, "rero", f"holds {study.candidates:,} candidates (ReRo)"),
-        {"key": "unrelated", "label": "unrelated images", "dash": DASHES["unrelated"],
-         **{k: [_short(v)] * len(study.mu) for k, v in (("value", value), ("low", low), ("high", high))}},
-    ]  # fmt: skip
+        _curve(study.bound("uninformed", name), study, "uninformed"),
+        _curve(study.bound("rero", name), study, "rero", f"ReRo, 1 of {study.candidates:,} candidates"),
+        _curve(unrelated, study, "unrelated"),
+    ]
     lows, highs = ([v for c in curves for v in c[key] if v is not None] for key in ("low", "high"))
     higher = METRICS[name].higher_is_better
     if name == "mse":
@@ -135,12 +129,15 @@ def _panel(study: Study, name: str) -> dict:
             "lines": [line for line in lines if line]}  # fmt: skip
 
 
-def _curve(table, study: Study, key: str, label: str, mark: str = "") -> dict | None:
+def _curve(table: pd.DataFrame, study: Results, key: str, label: str = "") -> dict | None:
+    """value, low, high by mu of a curve, and its look; None where the study did not run it."""
     if table.empty:
         return None
+    look = LOOKS[key]
     rows = [at(table, mu) for mu in study.mu]
     columns = {k: [None if row is None else _short(row[k]) for row in rows] for k in ("value", "low", "high")}
-    return {"key": key, "label": label, "dash": DASHES[key], "mark": mark, **columns}
+    dash = " ".join(map(str, look.dash))
+    return {"key": key, "label": label or look.label, "dash": dash, "mark": look.marker, **columns}
 
 
 def legend(count: int = 12) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from vpaudit.base import pixels
 from vpaudit.base.labels import LABELS
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 SHOWN = 20  # images in the page, at most
 FEW = 6  # with room for fewer as PNG than these, sheets are compressed with loss
@@ -54,7 +54,7 @@ class Sprites:
     lossless: bool
 
 
-def rows(study: Study) -> list[Output]:
+def rows(study: Results) -> list[Output]:
     """What is released, then every attack and draw in the study's arrays; `raw` is the former and is not repeated."""
     with study.arrays("reconstructions", study.mu[0]) as file:
         draws = {name: len(file[name]) for name in file.files if not name.endswith(".raw")}
@@ -78,7 +78,7 @@ def pick(labels: np.ndarray, count: int = SHOWN) -> list[int]:
     return order[: min(count, len(labels))]
 
 
-def build(study: Study, outputs: list[Output]) -> Sprites:
+def build(study: Results, outputs: list[Output]) -> Sprites:
     """As many images as the budget holds, as PNG; where that is fewer than `FEW`, compressed with loss (WebP)."""
     with study.arrays("targets") as file:
         images, places = file["images"], pick(file["labels"][: study.in_arrays()])
@@ -98,15 +98,15 @@ def build(study: Study, outputs: list[Output]) -> Sprites:
     return Sprites(places[:count], targets[:count], sheets, maps[:count], width, height, _gap(height), lossless)
 
 
-def _grids(study: Study, outputs: list[Output], places: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _grids(study: Results, outputs: list[Output], places: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """For each place its tiles side by side, uint8 (H', W', C), and its std between draws, (H, W') with NaN in gaps."""
     columns, spreads = [], []
     for mu in study.mu:
         with study.arrays("observations", mu) as seen, study.arrays("reconstructions", mu) as made:
             arrays = {key: pixels.unpacked(made[key][:, places]) for key in {o.key for o in outputs[1:]}}
-            lam = seen["lam"][places].reshape(-1, 1, 1, 1)
-            tiles = [seen["y"][places] / lam, *(arrays[o.key][o.draw] for o in outputs[1:])]
-        columns.append([_bytes(tile) for tile in tiles])
+            released = seen["y"][places] / pixels.per_image(seen["lam"][places])
+            tiles = [released, *(arrays[o.key][o.draw] for o in outputs[1:])]
+        columns.append([pixels.packed(tile, "uint8").transpose(0, 2, 3, 1) for tile in tiles])
         several = next((o.key for o in outputs if o.several), None)
         if several:  # over colours the root mean square
             spreads.append(np.sqrt(arrays[several].astype(np.float64).var(axis=0, ddof=1).mean(axis=1)))
@@ -115,12 +115,6 @@ def _grids(study: Study, outputs: list[Output], places: list[int]) -> tuple[list
              for i in range(len(places))]  # fmt: skip
     maps = [_joined([s[i] for s in spreads], 1, gap, np.nan) for i in range(len(places))] if spreads else []
     return grids, maps
-
-
-def _bytes(tile: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) in [-1, 1], clipped, to uint8 (N, H, W, C)."""
-    share = (np.clip(tile, pixels.LOW, pixels.HIGH) - pixels.LOW) / pixels.DATA_RANGE
-    return np.round(255 * share).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 def _gap(height: int) -> int:

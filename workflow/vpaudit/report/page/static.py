@@ -11,16 +11,15 @@ from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number
 from vpaudit.report.captions import CAPTIONS, TITLES
-from vpaudit.report.figures.curves import ATTACKS
 from vpaudit.report.page import words
-from vpaudit.report.results import Study
+from vpaudit.report.results import ATTACKS, Results
 
 MARKS = {"confirmed": "yes", "not confirmed": "no", "inconclusive": "open"}
 GRID = "reconstructions"  # the figure that shows images
 HIDDEN = "(not shown)"
 
 
-def levels(study: Study) -> list[dict]:
+def levels(study: Results) -> list[dict]:
     """One row a noise level: mu, epsilon, the noise on a pixel, how much nearer each attack comes, words for it."""
     noise, guess = study.bound("uninformed", "mse"), words.best_guess(study)
     near = {a: study.recovered(a) for a in dict.fromkeys((guess, "ddim"))}
@@ -39,7 +38,7 @@ def levels(study: Study) -> list[dict]:
     return rows
 
 
-def values(study: Study, metric: str) -> dict:
+def values(study: Results, metric: str) -> dict:
     """A table of a metric's means, a row an attack, a column a mu."""
     rows = []
     for prior, attack in ATTACKS:
@@ -57,13 +56,13 @@ def _cell(row) -> tuple[str, str]:
     return ("–", "") if row is None else (number(row["value"]), f"{number(row['low'])} to {number(row['high'])}")
 
 
-def found(study: Study, summary: dict) -> list[tuple[int, str]]:
+def found(study: Results, summary: dict) -> list[tuple[int, str]]:
     """How many claims came to each verdict."""
     verdicts = pd.Series([claim["verdict"] for claim in summary["claims"]]).value_counts()
     return [(int(count), verdict) for verdict, count in verdicts.items()]
 
 
-def figure(name: str, folder: Path, study: Study, summary: dict) -> dict:
+def figure(name: str, folder: Path, study: Results, summary: dict) -> dict:
     path = folder / f"{name}.png"
     if not path.exists():
         raise VpauditError(f"{path} does not exist", "run `make figures`, which draws it")
@@ -95,7 +94,7 @@ def _pixels(path: Path) -> tuple[int, int]:
     return int.from_bytes(head[:4]), int.from_bytes(head[4:])
 
 
-def _shows_curves(study: Study) -> str:
+def _shows_curves(study: Results) -> str:
     """The paper's attack, DDIM, beside both bounds at the grid's ends and middle."""
     curve = study.curve("unconditional", "ddim", "mse").set_index("mu")
     law, best = (study.bound(name, "mse").set_index("mu")["value"] for name in ("uninformed", "rero"))
@@ -114,7 +113,7 @@ def _small(value: float) -> str:
     return number(value) if value >= 1e-4 else "less than 0.0001"
 
 
-def _shows_consistency(study: Study) -> str:
+def _shows_consistency(study: Results) -> str:
     metric = "ssim" if "ssim" in study.measured else study.measured[0]
     found = list(study.rank_correlations(metric)[["mu", "value", "low", "high"]].itertuples(index=False, name=None))
     if not found:
@@ -128,7 +127,7 @@ def _shows_consistency(study: Study) -> str:
     ).replace("-", "−")
 
 
-def _shows_ladder(study: Study) -> str:
+def _shows_ladder(study: Results) -> str:
     parts = []
     for prior, text, pick in (
         ("true_class", "Knowing the class changes the squared error of the best guess most", lambda v: v.idxmin()),

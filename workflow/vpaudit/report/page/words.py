@@ -10,7 +10,7 @@ import yaml
 
 from vpaudit.base import stats
 from vpaudit.base.labels import LABELS, METRICS, number
-from vpaudit.report.results import Study
+from vpaudit.report.results import Results
 
 BLANK = "\u00a0"  # between a number and %, which stay on one line
 STEPS = (0.1, 0.5, 0.85, 0.95)
@@ -26,7 +26,7 @@ NAMES = {"mu": "µ", "gamma": "γ", "ddim": "DDIM", "ddpm": "DDPM", "posterior_m
 GUESSES = ("posterior_mean", "ddim", "ddpm", "few_step")  # the first of these that was run is the best guess
 
 
-def audit(study: Study, summary: dict) -> list[dict]:
+def audit(study: Results, summary: dict) -> list[dict]:
     """What can be said of each noise level, from the strongest noise to the weakest.
 
     Args:
@@ -63,13 +63,13 @@ def shows(row) -> str:
     return NOTHING if row["low"] <= 0 else WORDS[step(row["value"])]
 
 
-def best_guess(study: Study) -> str | None:
+def best_guess(study: Results) -> str | None:
     """The attack whose output is taken for the best guess; None if the study ran none with the unconditional prior."""
     run = set(study.metrics.loc[study.metrics["prior"] == "unconditional", "attack"])
     return next((a for a in (*GUESSES, *sorted(run)) if a in run), None)
 
 
-def _recovers(study: Study, near: pd.DataFrame, guess: str | None, mu: float, knows: str) -> str:
+def _recovers(study: Results, near: pd.DataFrame, guess: str | None, mu: float, knows: str) -> str:
     if mu not in near.index:
         return ""
     row = near.loc[mu]
@@ -85,13 +85,14 @@ def _recovers(study: Study, near: pd.DataFrame, guess: str | None, mu: float, kn
     )
 
 
-def _by_metric(study: Study, measured: list[str], mu: float) -> str:
+def _by_metric(study: Results, measured: list[str], mu: float) -> str:
     """The paper's attack against guessing, metric by metric: its own target beside those of other images, paired."""
     closer, open_ = [], []
     for metric in measured:
-        gap = gap_to_others(study, "ddim", metric, mu)
-        if gap is not None:
-            (closer if gap[1] > 0 else open_).append(METRICS[metric].label)
+        gap = study.gap("unconditional", "ddim", metric)
+        if mu in gap.columns:
+            _, low, _ = stats.bootstrap(gap[mu].to_numpy())
+            (closer if low > 0 else open_).append(METRICS[metric].label)
     if not closer and not open_:
         return ""
     parts = []
@@ -102,17 +103,7 @@ def _by_metric(study: Study, measured: list[str], mu: float) -> str:
     return f"One plausible picture (DDIM) {' and '.join(parts)}."
 
 
-def gap_to_others(study: Study, attack: str, metric: str, mu: float) -> tuple[float, float, float] | None:
-    """By how much output is closer to its own target than to others (> 0: closer), with 95 % interval over images."""
-    own, other = study.grid("unconditional", attack, metric), study.others(attack, metric)
-    if mu not in own.columns or mu not in other.columns:
-        return None
-    sign = -1 if METRICS[metric].higher_is_better else 1
-    value, low, high = stats.bootstrap(sign * (other[mu].reindex(own.index) - own[mu]).to_numpy())
-    return float(value), float(low), float(high)
-
-
-def _beside_bounds(study: Study, guess: str | None, mu: float) -> str:
+def _beside_bounds(study: Results, guess: str | None, mu: float) -> str:
     parts = []
     law = at(study.bound("uninformed", "mse"), mu)
     mine = at(study.curve("unconditional", guess, "mse"), mu) if guess else None
@@ -133,7 +124,7 @@ def _beside_bounds(study: Study, guess: str | None, mu: float) -> str:
     return f"For comparison: {text}." if text else ""
 
 
-def _own_estimates(study: Study) -> dict[float, str]:
+def _own_estimates(study: Results) -> dict[float, str]:
     """By mu: what the attacker can tell of its own success, from its draws alone, beside what it achieved."""
     t = study.agreement
     t = t[(t["prior"] == "unconditional") & (t["metric"] == "mse")]
@@ -160,7 +151,7 @@ def _judged(off: float, low: float, high: float) -> str:
     return text.replace("-", "−")
 
 
-def plain_words(study: Study, summary: dict) -> list[str]:
+def plain_words(study: Results, summary: dict) -> list[str]:
     """Each noise level from which the attack shows more, and whether it ever shows nothing."""
     sentences, reached = [], -2
     for _, row in study.recovered(best_guess(study)).iterrows():
@@ -181,7 +172,7 @@ def step(value: float) -> int:
     return int(np.searchsorted(STEPS, value, side="right"))
 
 
-def end_of_success(study: Study, summary: dict) -> list[str]:
+def end_of_success(study: Results, summary: dict) -> list[str]:
     """Whether there is noise so strong that output says nothing of its own image; metrics with one answer together."""
     answers: dict[str, list[str]] = {}
     for claim in summary["claims"]:
@@ -199,7 +190,7 @@ def end_of_success(study: Study, summary: dict) -> list[str]:
     ]
 
 
-def knowledge(study: Study) -> list[str]:
+def knowledge(study: Results) -> list[str]:
     """What each attack was told of sigma and lambda, in one sentence if it is the same for all."""
     told = study.metrics.drop_duplicates(["attack", "knowledge"]).groupby("knowledge", sort=False)["attack"].apply(list)
     usual = ("sigma known, lambda known", "known")
@@ -209,7 +200,7 @@ def knowledge(study: Study) -> list[str]:
     return [f"What {listed(attacks)} is told: {spelled[label]}." for label, attacks in told.items()]
 
 
-def sure(study: Study) -> list[str]:
+def sure(study: Results) -> list[str]:
     """How sure the numbers are: what the intervals hold, how wide they are, and what they leave out."""
     found, n = study.recovered(best_guess(study)), study.images
     sentences = [
@@ -231,12 +222,12 @@ def sure(study: Study) -> list[str]:
     ]
 
 
-def images(study: Study) -> str:
+def images(study: Results) -> str:
     """What was audited, as a reader knows it; the name of a folder of local images is not told."""
     return "local images" if is_local(study) else f"images of {titled(study.config['data']['name'])}"
 
 
-def is_local(study: Study) -> bool:
+def is_local(study: Results) -> bool:
     """Whether the images came from the user's own folder or archive, and are therefore taken for private."""
     return bool(study.config["data"].get("folder"))
 
