@@ -7,7 +7,6 @@ import yaml
 
 from vpaudit.report import captions, figures
 from vpaudit.study import config as configuration, depends, shards
-from vpaudit.study.config import stage_settings
 from snakemake.exceptions import WorkflowError
 from vpaudit.base.errors import VpauditError
 from vpaudit.study.layout import Layout
@@ -35,9 +34,9 @@ def relative(path):
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def settings(stage):
+def settings(group):
     """The part of the configuration a rule depends on."""
-    return lambda wildcards: stage_settings(STUDY, stage)
+    return lambda wildcards: depends.settings(STUDY, group)
 
 
 def stage(name, options=""):

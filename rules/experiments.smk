@@ -50,7 +50,7 @@ rule measurement:
     resources:
         gpu=1,
     params:
-        settings=lambda wildcards: stage_settings(
+        settings=lambda wildcards: depends.settings(
             STUDY, "dpsgd" if wildcards.measurement == "dpsgd" else "experiments"
         ),
     shell:

@@ -1,4 +1,4 @@
-"""Configuration: the default file, refused keys, what a stage depends on."""
+"""Configuration: the default file, refused keys."""
 
 import pytest
 
@@ -84,22 +84,3 @@ def test_save_keeps_the_time_stamp_of_an_unchanged_file(tmp_path):
     config.save(config.Config(), path)
     assert path.stat().st_mtime_ns == before
     assert config.load(path) == config.Config()
-
-
-def test_a_stage_depends_only_on_its_own_part():
-    base = config.Config()
-    style = config.resolve({"figures": {"style": "other"}})
-    more = config.resolve({"mechanism": {"mu": [1, 2, 3, 5, 10, 20, 50, 100, 200]}})
-    longer = config.resolve({"prior": {"training": {"images_seen": 5}}})
-    for stage in ("data", "privatize", "reconstruct", "evaluate"):
-        for other in (style, more, longer):
-            assert config.stage_settings(base, stage) == config.stage_settings(other, stage)
-    assert config.stage_settings(base, "figures") != config.stage_settings(style, "figures")
-    assert config.stage_settings(base, "bounds") != config.stage_settings(more, "bounds")
-    redacted = config.resolve({"report": {"redact": True}})
-    assert config.stage_settings(redacted, "report")["report"] == {"redact": True}
-    assert config.stage_settings(base, "report")["report"] == {"redact": False}
-    assert config.stage_settings(base, "figures") == config.stage_settings(redacted, "figures")
-    seed = config.resolve({"seed": 1})
-    for stage in ("data", "privatize", "reconstruct", "evaluate"):
-        assert config.stage_settings(base, stage) != config.stage_settings(seed, stage)

@@ -63,7 +63,7 @@ def test_repro_ran_the_whole_chain_and_the_lock_says_so(origin):
     for name, stage in lock["stages"].items():
         assert stage["outs"], name
         assert stage["deps"], name
-    assert lock["stages"]["privatize"]["params"]["config/config.yaml"]["mechanism"]["mu"] == [5, 50]
+    assert lock["stages"]["privatize"]["params"]["config/config.yaml"]["mechanism.mu"] == [5, 50]
     assert run(origin, "dvc", "status", "--json").stdout.strip() == "{}"
     assert planned(origin, configfile="") == {}
 

@@ -1,5 +1,9 @@
 """From observations to reconstructions."""
 
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -7,55 +11,76 @@ from tqdm import tqdm
 from vpaudit.attack import reconstruct as attack
 from vpaudit.base import files, pixels
 from vpaudit.base.errors import VpauditError
+from vpaudit.privacy.mechanism import Observation
 from vpaudit.stages.adversary import Priors, read_observation
 from vpaudit.study import depends
 from vpaudit.study.checkpoints import Journal
-from vpaudit.study.config import Config
+from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
+
+
+@dataclass(frozen=True)
+class Job:
+    """One draw of one attack on a shard of the images."""
+
+    settings: Attack
+    conditioning: str
+    draw: int
+    seen: Observation
+
+    @property
+    def name(self) -> str:
+        """Of the array that holds the result: the tables' columns `prior` and `attack`."""
+        prior = {"raw": "none", "wiener": "gaussian"}.get(self.settings.kind, self.conditioning)
+        return f"{prior}.{self.settings.name}"
+
+    def key(self, config: Config) -> list:
+        """All that the result depends on besides files, for its checkpoint."""
+        plain = self.settings.model_dump(exclude={"draws", "conditioning"})
+        prior = [config.prior.precision, config.prior.rows]
+        return [plain, self.conditioning, self.draw, config.seed, *prior, config.jobs.store, self.seen.ids.tolist()]
 
 
 def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto") -> None:
     """observations/mu=<part>.npz -> reconstructions/mu=<part>.npz: every attack, conditioning and draw."""
     seen = read_observation(config, layout.observation(part))
     priors = Priors(config, layout, device)
-    journal = Journal(
-        layout.work / "reconstruct" / f"mu={part}",
-        depends.code("reconstruct"),
-        [layout.observation(part), *priors.files()],
-    )
-    results: dict[str, list[np.ndarray]] = {}
-    jobs = [(a, c, d) for a in config.attacks for c in a.conditioning for d in range(a.draws)]
-    if (seen.labels < 0).any():  # images of a folder have no class
-        jobs = [job for job in jobs if job[1] == "unconditional"]
-    total = len(seen) * sum(a.steps for a, _, _ in jobs)
+    inputs = [layout.observation(part), *priors.files()]
+    journal = Journal(layout.work / "reconstruct" / f"mu={part}", depends.code("reconstruct"), inputs)
+    todo, made = list(jobs(config, seen)), {}
+    total = sum(len(job.seen) * job.settings.steps for job in todo)
     with tqdm(total=total, desc=f"mu={part}", unit="call", disable=None, ascii=True, ncols=79) as bar:
-        for settings, conditioning, draw in jobs:
-            finished = []
-            for start in range(0, len(seen), config.shard_size):
-                some = seen[start : start + config.shard_size]
-
-                def compute(some=some, settings=settings, conditioning=conditioning, draw=draw):
-                    prior, seen = priors.of(settings.kind), priors.believe(some, settings)
-                    made = attack.reconstruct(seen, prior, settings, config.seed, conditioning, draw).cpu()
-                    if not torch.isfinite(made).all():
-                        what = f"{settings.name} ({conditioning}) at mu={part}"
-                        raise VpauditError(f"{what} gave values that are not finite", "check the prior's weights")
-                    return pixels.packed(made.numpy(), config.jobs.store)
-
-                plain = settings.model_dump(exclude={"draws", "conditioning"})
-                key = [plain, conditioning, draw, config.seed, config.prior.precision, config.prior.rows]
-                finished.append(journal([*key, config.jobs.store, some.ids.tolist()], compute))
-                bar.update(len(some) * settings.steps)
-            results.setdefault(f"{prior_name(settings.kind, conditioning)}.{settings.name}", []).append(
-                np.concatenate(finished)
-            )
-    stacked = {name: np.stack(draws) for name, draws in results.items()}
+        for job in todo:
+            finished = journal(job.key(config), lambda job=job: shard(config, priors, job))
+            made.setdefault(job.name, []).append(finished)
+            bar.update(len(job.seen) * job.settings.steps)
     with files.atomic(layout.reconstruction(part)) as temporary:
-        np.savez(temporary, **stacked)
+        np.savez(temporary, **{name: _stacked(shards, len(seen)) for name, shards in made.items()})
     if not config.jobs.keep_checkpoints:
         journal.drop()
 
 
-def prior_name(kind: str, conditioning: str) -> str:
-    """What stands in the tables' `prior` column."""
-    return {"raw": "none", "wiener": "gaussian"}.get(kind, conditioning)
+def jobs(config: Config, seen: Observation) -> Iterator[Job]:
+    """Attack by attack, conditioning by conditioning, draw by draw, shard by shard."""
+    classes = bool((seen.labels >= 0).all())  # images of a folder have none
+    starts = range(0, len(seen), config.shard_size)
+    for settings in config.attacks:
+        told = [c for c in settings.conditioning if classes or c == "unconditional"]
+        for conditioning, draw, start in itertools.product(told, range(settings.draws), starts):
+            yield Job(settings, conditioning, draw, seen[start : start + config.shard_size])
+
+
+def shard(config: Config, priors: Priors, job: Job) -> np.ndarray:
+    """The reconstructions (n, C, H, W) of a job, as they are stored."""
+    prior, believed = priors.of(job.settings.kind), priors.believe(job.seen, job.settings)
+    made = attack.reconstruct(believed, prior, job.settings, config.seed, job.conditioning, job.draw).cpu()
+    if not torch.isfinite(made).all():
+        what = f"{job.settings.name} ({job.conditioning}) at mu={job.seen.mu:g}"
+        raise VpauditError(f"{what} gave values that are not finite", "check the prior's weights")
+    return pixels.packed(made.numpy(), config.jobs.store)
+
+
+def _stacked(shards: list[np.ndarray], images: int) -> np.ndarray:
+    """(draws, images, C, H, W), of shards in this order."""
+    joined = np.concatenate(shards)
+    return joined.reshape(-1, images, *joined.shape[1:])

@@ -433,32 +433,3 @@ def _section_at(location: tuple) -> type[BaseModel]:
             annotation = section.model_fields[part].annotation
             section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
     return section
-
-
-# What a stage's outputs depend on, besides their input files. Snakemake re-runs a rule when these change, DVC records
-# them; a key that is not listed (figures.style for reconstruct, another mu) re-runs nothing.
-def stage_settings(config: Config, stage: str) -> dict:
-    """The part of the configuration on which a stage depends, as plain values."""
-    c = json.loads(config.model_dump_json())
-    mechanism = {k: v for k, v in c["mechanism"].items() if k != "mu"}
-    prior = {k: v for k, v in c["prior"].items() if k not in ("training", "few_step")}
-    parts = {
-        "data": {"seed": c["seed"], "data": c["data"]},
-        "prior": {"data": c["data"]["name"], "training": c["prior"]["training"]},
-        "few_step": {"data": c["data"]["name"], "few_step": c["prior"]["few_step"]},
-        "privatize": {"seed": c["seed"], "mechanism": mechanism},
-        "reconstruct": {"seed": c["seed"], "prior": prior, "attacks": c["attacks"], "store": c["jobs"]["store"]},
-        "evaluate": {"seed": c["seed"], "evaluate": c["evaluate"]},
-        "bounds": {"bounds": c["bounds"], "mechanism": c["mechanism"]},
-        "summary": {"mu": c["mechanism"]["mu"], "study": c["study"], "experiments": c["experiments"]["with_study"]},
-        "experiments": {
-            "seed": c["seed"],
-            "mechanism": mechanism,
-            "prior": prior,
-            "images": c["experiments"]["images"],
-        },
-        "dpsgd": {"seed": c["seed"], "data": c["data"]["name"], "dpsgd": c["experiments"]["dpsgd"]},
-        "figures": {"figures": c["figures"], "mu": c["mechanism"]["mu"]},
-        "report": {"study": c["study"], "report": c["report"]},
-    }
-    return parts[stage]

@@ -2,14 +2,17 @@
 
 Code is found, not listed: a stage's function, and every module of the package that it imports, directly or through
 others, at the top of a file or inside a function. Files beside such a module that are no Python (cards, templates)
-count with it. Settings are those of `config.stage_settings`.
+count with it. Settings are listed below, as keys of the configuration.
 """
 
 import ast
-from functools import lru_cache
+import json
+from functools import lru_cache, reduce
+from operator import getitem
 from pathlib import Path
 
 import vpaudit
+from vpaudit.study.config import Config
 
 PACKAGE = Path(vpaudit.__file__).parent
 # Name of a stage: the module that holds the function of that name.
@@ -35,12 +38,46 @@ STAGES = {
     "experiment": "experiments.stage",
     "experiment_table": "experiments.stage",
 }
+# Keys on which the outputs of a group of rules depend, besides their input files; "-" leaves a key out. Snakemake runs
+# a rule again when one of them changes, DVC records them; any other (figures.style for reconstruct) runs nothing again.
+SETTINGS = {
+    "data": "seed data",
+    "prior": "data.name prior.training",
+    "few_step": "data.name prior.few_step",
+    "privatize": "seed mechanism -mechanism.mu",
+    "reconstruct": "seed prior -prior.training -prior.few_step attacks jobs.store",
+    "evaluate": "seed evaluate",
+    "bounds": "bounds mechanism",
+    "summary": "mechanism.mu study experiments.with_study",
+    "experiments": "seed mechanism -mechanism.mu prior -prior.training -prior.few_step experiments.images",
+    "dpsgd": "seed data.name experiments.dpsgd",
+    "figures": "figures mechanism.mu",
+    "report": "study report",
+}
 # Settings are compared by value and paths by the files at their end, so an edit of these runs nothing again.
 NO_RESULT = {
     PACKAGE / f"{name}.py"
     for name in ("__init__", "base/errors", "study/config", "study/layout", "study/depends", "study/checkpoints")
 }
 OTHER_FILES = (".yaml", ".html", ".css", ".js", ".md")
+
+
+def keys(group: str) -> list[str]:
+    """The keys of a group of `SETTINGS`; a section of which one is left out is given key by key."""
+    words = SETTINGS[group].split()
+    without = [word.removeprefix("-") for word in words if word.startswith("-")]
+    found = []
+    for word in (word for word in words if not word.startswith("-")):
+        section = Config.model_fields[word.split(".")[0]].annotation
+        parts = [f"{word}.{name}" for name in getattr(section, "model_fields", ())]
+        found += [part for part in parts if part not in without] if set(parts) & set(without) else [word]
+    return found
+
+
+def settings(config: Config, group: str) -> dict:
+    """Their values, plain."""
+    plain = json.loads(config.model_dump_json())
+    return {key: reduce(getitem, key.split("."), plain) for key in keys(group)}
 
 
 def code(stage: str) -> list[Path]:

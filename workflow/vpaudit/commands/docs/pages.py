@@ -12,7 +12,7 @@ import jinja2
 
 from vpaudit.base import files, labels
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.docs import claims, config, engine
+from vpaudit.commands.docs import claims, config, engine, pipeline
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ PAGES = [
     Page("config/config.yaml", "text.j2", config.defaults),
     Page("config/README.md", "config.md.j2", config.keys),
     Page("workflow/schemas/config.schema.json", "text.j2", config.schema),
+    Page("dvc.yaml", "dvc.yaml.j2", pipeline.pipeline),
     Page("README.md", "text.j2", claims.passage, between="claims"),
     Page("docs/replication.md", "text.j2", claims.page),
     Page("docs/engine.md", "text.j2", engine.page),
