@@ -165,20 +165,31 @@ def _bounds(mu, names) -> pd.DataFrame:
 
 
 def _summary(mu, images: int, lpips: bool) -> dict:
-    def claim(number: int, name: str, text: str, verdict: str, value=0.5) -> dict:
+    def claim(number: int, name: str, text: str, verdict: str, value=0.5, **about: str) -> dict:
         course = [{"mu": m, "value": 0.5, "low": 0.4, "high": 0.6} for m in mu]
         low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
         return {
             "id": name, "claim": text, "paper": f"the paper's finding {number}", "measured": f"measured thing {number}",
             "value": value, "low": low, "high": high, "n": images, "verdict": verdict, "note": "", "by_mu": course,
+            "name": name, "family": name, "metric": "", "baseline": "", "attack": "", **about,
         }  # fmt: skip
 
     claims = [
-        claim(1, "beats_uninformed", "The attack beats the uninformed bound at every mu", VERDICTS[0]),
-        claim(2, "below_rero_mse", "The attack stays below reconstruction robustness (mse)", VERDICTS[1], -0.2),
-        claim(3, "grows_with_mu_ssim", "Success grows with mu (ssim) & more <always>", VERDICTS[2]),
-        claim(4, "end_of_success_mse_test_vs_test", "There is a mu below which output is unrelated", VERDICTS[3], 1.4),
-        claim(6, "end_of_success_mse_reconstruction_vs_other", "Below some mu output is any image", VERDICTS[3], 1.4),
+        claim(1, "beats_uninformed", "The attack beats the uninformed bound at every µ", VERDICTS[0]),
+        claim(2, "below_rero_mse", "The attack stays below reconstruction robustness (MSE)", VERDICTS[1], -0.2),
+        claim(3, "grows_with_mu_ssim", "Success grows with µ (SSIM) & more <always>", VERDICTS[2]),
+        claim(4, "end_of_success_mse_test_vs_test", "There is a µ below which output is unrelated", VERDICTS[3], 1.4),
+        claim(
+            6,
+            "end_of_success_mse_reconstruction_vs_other",
+            "Below some µ output is any image",
+            VERDICTS[3],
+            1.4,
+            family="end_of_success",
+            metric="mse",
+            baseline="others",
+            attack="ddim",
+        ),
         claim(5, "untestable", "Something that has no number", VERDICTS[2], None),
     ]
     notes = [] if lpips else ["LPIPS could not be computed: no VGG16 backbone was found; its column is absent."]

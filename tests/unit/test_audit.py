@@ -232,12 +232,7 @@ def answered(tmp_path_factory):
 def test_the_recommendation_is_the_claims_threshold(answered):
     layout, found = answered
     study, best = Results(layout.results), found["recommendation"]
-    claims = [
-        c
-        for a in answer.ATTACKS
-        for c in paper_claims.end_of_success(study, a)
-        if c.id.endswith("reconstruction_vs_other")
-    ]
+    claims = [c for a in answer.ATTACKS for c in paper_claims.end_of_success(study, a) if c.baseline == "others"]
     inside = [end for end in found["thresholds"] if end["state"] == "inside"]
     assert len(found["thresholds"]) == len(claims) == 6
     if best["state"] == "inside":
@@ -255,7 +250,9 @@ def ends(*values):
     """Thresholds by value; None: below the grid, inf: above it."""
     states = {None: "below", np.inf: "above"}
     return [
-        answer.Threshold("ddim", "mse", states.get(v, "inside"), v or np.nan, (v or np.nan) / 2, (v or np.nan) * 2, 9)
+        answer.Threshold(
+            "ddim", "mse", "others", states.get(v, "inside"), v or np.nan, (v or np.nan) / 2, (v or np.nan) * 2, 9
+        )
         for v in values
     ]
 

@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.stats import norm
 
 from vpaudit.base.labels import number
-from vpaudit.report import figures, page
-from vpaudit.report.page import explorer, sprites, words
+from vpaudit.report import figures, page, words
+from vpaudit.report.page import explorer, sprites
 from vpaudit.report.results import Results
 
 MU = (1.0, 5.0, 50.0)
@@ -47,7 +47,7 @@ def test_an_audit_says_what_is_recovered_at_every_level(study):
         assert words.percent(near) in first
         assert metrics.startswith("One plausible picture (DDIM)")
         curve = words.at(study.curve("unconditional", "posterior_mean", "mse"), level["mu"])
-        assert f"is {number(curve['value'])} ({number(curve['low'])} to {number(curve['high'])})" in bounds
+        assert f"is {number(curve['value'])} [{number(curve['low'])}, {number(curve['high'])}]" in bounds
         gamma = norm.cdf(level["mu"] + norm.ppf(1 / CANDIDATES))
         assert words.share(gamma) in bounds
         draws = study.agreement.query(f"metric == 'mse' and mu == {level['mu']}")

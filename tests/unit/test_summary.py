@@ -22,9 +22,9 @@ def course(*intervals):
     ("intervals", "verdict", "weakest", "caveat"),
     [
         (((1, 2), (0.5, 3)), "confirmed", 1, ""),
-        (((1, 2), (-0.5, 3)), "confirmed with a caveat", 1, "Open at mu = 2"),
-        (((-1, 2), (-0.5, 3), (1, 2)), "inconclusive", 0, "Open at mu = 1, 2"),
-        (((1, 2), (2, 3), (-2, -1)), "not confirmed", 2, "Contradicted at mu = 3"),
+        (((1, 2), (-0.5, 3)), "confirmed with a caveat", 1, "Open at µ = 2"),
+        (((-1, 2), (-0.5, 3), (1, 2)), "inconclusive", 0, "Open at µ = 1, 2"),
+        (((1, 2), (2, 3), (-2, -1)), "not confirmed", 2, "Contradicted at µ = 3"),
     ],
 )
 def test_one_rule_for_both_directions(intervals, verdict, weakest, caveat):
@@ -86,6 +86,19 @@ def test_every_claim_is_whole_and_plain_json(found):
         assert "{" not in claim["measured"]
         if claim["value"] is not None:
             assert claim["low"] <= claim["value"] <= claim["high"]
+
+
+def test_what_a_claim_is_about_is_said_in_fields(found):
+    """No reader takes an id apart."""
+    about = {claim["id"]: claim for claim in found["claims"]}
+    ends = [c for c in found["claims"] if c["family"] == "end_of_success"]
+    assert {(c["metric"], c["baseline"]) for c in ends} == {
+        (metric, baseline) for metric in ("mse", "ssim", "lpips_vgg_64") for baseline in ("unrelated", "others")
+    }
+    assert about["below_rero_ssim"]["metric"] == "ssim"
+    assert about["prior_wrong_class"]["attack"] == "posterior_mean"
+    names = [claim["name"] for claim in found["claims"] if claim["name"]]
+    assert len(names) == len(set(names))
 
 
 def test_a_half_trained_prior_is_told(found):

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from vpaudit.base.errors import VpauditError
 
 ROOT = Path(__file__).parents[3]  # the repository, whose resources/ holds data and priors
@@ -60,6 +62,19 @@ def sha256(path: str | os.PathLike) -> str:
     """Hex digest of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain(value):
+    """What JSON knows of a value, a list or a dict: numbers to six digits, None for NaN."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(f"{value:.6g}")
+    return value
 
 
 def write_json(path: str | os.PathLike, content) -> None:

@@ -7,6 +7,7 @@ import subprocess
 
 from vpaudit.base import stats
 from vpaudit.base.files import ROOT
+from vpaudit.report import words
 
 TITLES = {
     "reconstructions": "What is left visible",
@@ -16,7 +17,7 @@ TITLES = {
 }
 CAPTIONS = {
     "reconstructions": "Left: the target, which no attack sees. Row by row: what the privacy mechanism releases, its "
-    "clipping undone; what each attack makes of it; two random draws of the diffusion model. From left to "
+    "clipping undone; what each attack makes of it; two random samples of the diffusion model. From left to "
     "right the noise falls. Values beyond black and white are clipped, contrast is never stretched. The targets are "
     "the first of their classes (without classes: the first), not chosen by outcome.",
     "metrics_vs_mu": "Distance (MSE on pixels in [-1, 1], LPIPS) or similarity (NCC, SSIM) between output and target, "
@@ -24,10 +25,9 @@ CAPTIONS = {
     "NCC. Dash-dotted: reconstruction robustness (ReRo), drawn as the expected value of an adversary who holds the "
     "target among {candidates} candidates, names the right one as often as the mechanism permits, and shows the best "
     "image that needs no release otherwise. Dotted: test images against other test images. Dash and dots: DDIM output "
-    "against the targets "
-    "of other images, so that bland output is not mistaken for success.",
-    "consistency": "Above: {draws} draws from the same observation, compared with each other (which the attacker can "
-    "do) and with the target (which only we can do); one point an image. On the dashed line the estimate is exact. "
+    "against the targets of other images, so that bland output is not mistaken for success.",
+    "consistency": "Above: {samples} samples of the same observation, compared with each other (the attacker can "
+    "do that) and with the target (only we can do that); one point an image. On the dashed line the estimate is exact. "
     "Below: rank correlation over images at one noise level, so that the noise level itself explains nothing.",
     "prior_ladder": "Mean error divided by that of the diffusion model that is told no class, on the same "
     "observations: below 1 is better, above 1 worse. True class known: told what the target is. Wrong class believed: "
@@ -83,17 +83,12 @@ def section(name: str) -> str:
     return SECTIONS.get(name, BEYOND)
 
 
-def images_of(config: dict) -> str:
-    """What the images are called: the data set, or nothing of a folder's own name."""
-    return "the audited folder" if config["data"].get("folder") else config["data"]["name"]
-
-
 def text(name: str, config: dict) -> str:
     """The caption of a figure or table of a study, by its resolved configuration."""
-    draws = max((attack["draws"] for attack in config.get("attacks", [])), default=1)
-    about = {"candidates": f"{config['bounds']['candidates']:,}", "draws": draws if draws > 1 else "several"}
+    samples = max((attack["draws"] for attack in config.get("attacks", [])), default=1)
+    about = {"candidates": f"{config['bounds']['candidates']:,}", "samples": samples if samples > 1 else "several"}
     caption = CAPTIONS[name].format(**about) if name in CAPTIONS else OTHERS[name]
-    images = f"n = {config['data']['images']} images of {images_of(config)}"
+    images = f"n = {config['data']['images']} {words.images(config)}"
     if name == "reconstructions":
         images = f"From {images.removeprefix('n = ')}"
     elif name in CAPTIONS or name in ("metrics", "claims"):

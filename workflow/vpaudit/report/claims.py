@@ -12,7 +12,14 @@ OURS, LEFT_OPEN = "not in the paper", "left open"
 
 @dataclass
 class Claim:
-    """One claim: value with its 95 % interval over n images, a verdict, and the same by mu where it has a course."""
+    """One claim: value with its 95 % interval over n images, a verdict, and the same by mu where it has a course.
+
+    Attributes:
+        id: of the page's anchor and of comparisons between studies.
+        name: the claim in a few words, for tables; claim: in a sentence; measured: what `value` is.
+        family: what claims of several metrics have in common: "below_rero"; metric, baseline, attack: what the claim is
+            about, as the tables name it; "" where it is about none.
+    """
 
     id: str
     claim: str
@@ -25,6 +32,11 @@ class Claim:
     verdict: str
     note: str = ""
     by_mu: list[dict] = field(default_factory=list)
+    name: str = ""
+    family: str = ""
+    metric: str = ""
+    baseline: str = ""
+    attack: str = ""
 
 
 def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, str]:
@@ -44,17 +56,31 @@ def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, st
         return weakest, "confirmed", ""
     if against.any():
         where = ", ".join(f"{mu:g}" for mu in course["mu"][against])
-        return weakest, "not confirmed", f"Contradicted at mu = {where}."
+        return weakest, "not confirmed", f"Contradicted at µ = {where}."
     where = ", ".join(f"{mu:g}" for mu in course["mu"][~holds])
     verdict = "confirmed with a caveat" if holds.mean() >= 0.5 else "inconclusive"
-    return weakest, verdict, f"Open at mu = {where}, where the interval includes the limit."
+    return weakest, verdict, f"Open at µ = {where}, where the interval includes the limit."
 
 
-def over_mu(id_, claim, paper, measured, course: pd.DataFrame, limit: float, above: bool, note="", strongest=False):
+def over_mu(
+    id_: str,
+    claim: str,
+    paper: str,
+    measured: str,
+    course: pd.DataFrame,
+    limit: float,
+    above: bool,
+    *,
+    note: str = "",
+    strongest: bool = False,
+    **about: str,
+) -> list[Claim]:
     """A list of one claim about every mu (none if the study did not run it).
 
     Args:
         measured: text in which {mu} is the mu of the value shown: the weakest, or (strongest) the clearest one.
+        course, limit, above: as in `judge`.
+        about: name, family, metric, baseline, attack of the claim.
     """
     if course.empty:
         return []
@@ -64,7 +90,7 @@ def over_mu(id_, claim, paper, measured, course: pd.DataFrame, limit: float, abo
     row, text = course.iloc[at], " ".join(filter(None, (caveat, note)))
     numbers = (row["value"], row["low"], row["high"], int(course["n"].iloc[0]))
     by_mu = course[["mu", "value", "low", "high"]].to_dict("records")
-    return [Claim(id_, claim, paper, measured.format(mu=f"{row['mu']:g}"), *numbers, verdict, text, by_mu)]
+    return [Claim(id_, claim, paper, measured.format(mu=f"{row['mu']:g}"), *numbers, verdict, text, by_mu, **about)]
 
 
 def course_of(mu, values: np.ndarray) -> pd.DataFrame:

@@ -12,7 +12,16 @@ from vpaudit.report.results import ATTACKS, Results, curve_of
 BOUNDS = (("uninformed", "uninformed adversary"), ("rero", "ReRo"))
 NAMES = ("metrics", "claims")  # of the files
 SPECIAL = {"\\": r"\textbackslash{}"} | {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}"}
-SYMBOLS = {"µ": r"$\mu$", "ε": r"$\varepsilon$", "δ": r"$\delta$", "σ": r"$\sigma$", "≤": r"$\leq$", "–": "--"}
+SYMBOLS = {
+    "µ": r"$\mu$",
+    "γ": r"$\gamma$",
+    "×": r"$\times$",
+    "ε": r"$\varepsilon$",
+    "δ": r"$\delta$",
+    "σ": r"$\sigma$",
+    "≤": r"$\leq$",
+    "–": "--",
+}
 
 
 def escape(text: str) -> str:
@@ -81,12 +90,5 @@ def claims(summary: dict) -> str:
         value = "--"
         if claim["value"] is not None:
             value = f"{claim['value']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]".replace("-", "$-$")
-        rows.append([escape(_names(claim["claim"])), value, str(claim["n"]), claim["verdict"]])
+        rows.append([escape(claim["claim"]), value, str(claim["n"]), claim["verdict"]])
     return tabular("p{0.52\\linewidth}lrl", [["claim", r"value [95\,\%]", "$n$", "verdict"]], [rows])
-
-
-def _names(text: str) -> str:
-    """Columns' names as they are printed."""
-    for name, metric in METRICS.items():
-        text = text.replace(f"({name})", f"({metric.label})")
-    return text.replace(" mu", " µ")

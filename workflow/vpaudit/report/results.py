@@ -89,6 +89,11 @@ class Results:
         """Draws of the stochastic attack per observation."""
         return int(self.metrics["draw"].max()) + 1
 
+    @property
+    def local(self) -> bool:
+        """Whether the images came from the user's own folder or archive, and are therefore taken for private."""
+        return bool(self.config["data"].get("folder"))
+
     def arrays(self, kind: str, mu: float | None = None):
         """An npz file, of a sharded study its first shard; a context manager, arrays are read when asked for."""
         name = f"{kind}.npz" if mu is None else f"{kind}/mu={mu:g}.npz"

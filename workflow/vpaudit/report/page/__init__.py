@@ -1,6 +1,6 @@
 """The study as one self-contained page for someone who is not a privacy expert. Every number comes from the tables.
 
-words.py makes the sentences, sprites.py the images, explorer.py the data that follow the slider, static.py the rest.
+../words.py makes the sentences, sprites.py the images, explorer.py the data that follow the slider, static.py the rest.
 """
 
 from pathlib import Path
@@ -9,7 +9,8 @@ import jinja2
 
 from vpaudit.base import files
 from vpaudit.base.labels import METRICS, power
-from vpaudit.report.page import explorer, sprites, static, words
+from vpaudit.report import words
+from vpaudit.report.page import explorer, sprites, static
 from vpaudit.report.results import Results
 
 
@@ -27,7 +28,7 @@ def build(results: Path, figures: Path, out: Path, redact: bool = False) -> None
         .get_template("template.html")
         .render(**_moving(study, summary, redact), **_still(study, summary, Path(figures), redact))
     )
-    with files.atomic(out, private=words.is_local(study)) as temporary:
+    with files.atomic(out, private=study.local) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -60,7 +61,7 @@ def _moving(study: Results, summary: dict, redact: bool) -> dict:
 
 def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
     """What stands in the page without a script."""
-    here, private = Path(__file__).parent, words.is_local(study)
+    here, private = Path(__file__).parent, study.local
     names = [name for name in static.TITLES if name != static.GRID or not (redact or private)]
     return {
         "style": (here / "style.css").read_text(encoding="utf-8"),
@@ -68,7 +69,7 @@ def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
         "redact": redact,
         "private": private,
         "study": study,
-        "images": words.images(study),
+        "images": words.images(study.config),
         "delta": power(study.config["mechanism"]["delta"]),
         "summary": summary,
         "config": study.config,
@@ -82,7 +83,7 @@ def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
         "levels": static.levels(study),
         "steps": [f"{step:.0%}".replace("%", " %") for step in words.STEPS],
         "values": [static.values(study, metric) for metric in study.measured],
-        "figures": [static.figure(name, figures, study, summary) for name in names],
+        "figures": [static.figure(name, figures, study) for name in names],
         "claims": [static.verdict(claim) for claim in summary["claims"]],
         "missing": [METRICS[m].label for m in study.missing],
         "wall": [(stage, static.duration(seconds)) for stage, seconds in summary["wall_time"].items()],

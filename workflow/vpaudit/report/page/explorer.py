@@ -8,8 +8,8 @@ import pandas as pd
 from vpaudit.base import stats
 from vpaudit.base.labels import LOOKS, METRICS, number, power
 from vpaudit.report.page.sprites import Output, Sprites, scale
-from vpaudit.report.page.words import at
 from vpaudit.report.results import ATTACKS, Results
+from vpaudit.report.words import at
 
 
 def data(study: Results, outputs: list[Output], places: list[int], sprites: Sprites | None, levels: list[dict]) -> dict:
@@ -23,7 +23,6 @@ def data(study: Results, outputs: list[Output], places: list[int], sprites: Spri
     with study.arrays("targets") as file:
         ids, labels, classes = (file[key] for key in ("ids", "labels", "class_names"))
     own, measured = _own_values(study, [int(i) for i in ids[places]]), study.measured
-    private = bool(study.config["data"].get("folder"))  # classes of a folder are names of folders
     return {
         "mu": study.mu,
         "muText": [f"{mu:g}" for mu in study.mu],
@@ -35,7 +34,7 @@ def data(study: Results, outputs: list[Output], places: list[int], sprites: Spri
         "first": first(outputs),
         "images": [
             {
-                "name": _name(i, "" if private or labels[place] < 0 else str(classes[labels[place]])),
+                "name": _name(i, "" if study.local or labels[place] < 0 else str(classes[labels[place]])),
                 "values": {m: [_row(own, study, int(ids[place]), m, o) for o in outputs] for m in measured},
                 "spread": _spread(study, int(ids[place])),
             }

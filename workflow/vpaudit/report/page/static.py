@@ -10,13 +10,14 @@ import yaml
 from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number
-from vpaudit.report.captions import CAPTIONS, TITLES
-from vpaudit.report.page import words
+from vpaudit.report import captions, words
+from vpaudit.report.captions import TITLES
 from vpaudit.report.results import ATTACKS, Results
 
 MARKS = {"confirmed": "yes", "not confirmed": "no", "inconclusive": "open"}
 GRID = "reconstructions"  # the figure that shows images
 HIDDEN = "(not shown)"
+BOUNDS = ("uninformed", "rero")
 
 
 def levels(study: Results) -> list[dict]:
@@ -62,27 +63,18 @@ def found(study: Results, summary: dict) -> list[tuple[int, str]]:
     return [(int(count), verdict) for verdict, count in verdicts.items()]
 
 
-def figure(name: str, folder: Path, study: Results, summary: dict) -> dict:
+def figure(name: str, folder: Path, study: Results) -> dict:
+    """A figure with its caption and what it shows in a sentence or two."""
     path = folder / f"{name}.png"
     if not path.exists():
         raise VpauditError(f"{path} does not exist", "run `make figures`, which draws it")
-    caption = CAPTIONS[name].format(candidates=f"{study.candidates:,}", draws=study.draws)
-    images, seed = words.images(study), study.config["seed"]
-    if name == GRID:
-        shown = pd.read_csv(folder / f"{name}.csv")["image"].nunique()
-        note = f"{shown} of n = {study.images} {images}; seed {seed}."
-    else:
-        note = (
-            f"n = {study.images} {images}; bands and bars are 95 % intervals by bootstrap over images "
-            f"({stats.RESAMPLES:,} resamples); seed {seed}."
-        )
     shows = {"metrics_vs_mu": _shows_curves, "consistency": _shows_consistency, "prior_ladder": _shows_ladder}
     source = base64.b64encode(path.read_bytes()).decode()
     return {
         "name": name,
         "title": TITLES[name],
         "src": f"data:image/png;base64,{source}",
-        "caption": f"{caption} {note}",
+        "caption": captions.text(name, study.config),
         "shows": shows[name](study) if name in shows else "",
         "size": _pixels(path),
     }
@@ -96,16 +88,16 @@ def _pixels(path: Path) -> tuple[int, int]:
 
 def _shows_curves(study: Results) -> str:
     """The paper's attack, DDIM, beside both bounds at the grid's ends and middle."""
-    curve = study.curve("unconditional", "ddim", "mse").set_index("mu")
-    law, best = (study.bound(name, "mse").set_index("mu")["value"] for name in ("uninformed", "rero"))
-    shown = [mu for mu in dict.fromkeys((study.mu[0], study.mu[len(study.mu) // 2], study.mu[-1])) if mu in curve.index]
-    sentences = [
-        f"At µ = {mu:g} the mean squared error of DDIM, the paper’s attack, is {number(curve.loc[mu, 'value'])} "
-        f"({number(curve.loc[mu, 'low'])} to {number(curve.loc[mu, 'high'])}); an uninformed adversary expects "
-        f"{number(law.loc[mu])}, one with candidates {_small(best.loc[mu])}."
-        for mu in shown
-        if mu in law.index and mu in best.index
-    ]
+    curve, law, best = study.curve("unconditional", "ddim", "mse"), *(study.bound(n, "mse") for n in BOUNDS)
+    sentences = []
+    for mu in dict.fromkeys((study.mu[0], study.mu[len(study.mu) // 2], study.mu[-1])):
+        mine, uninformed, candidates = (words.at(rows, mu) for rows in (curve, law, best))
+        if all(row is not None for row in (mine, uninformed, candidates)):
+            sentences.append(
+                f"At µ = {mu:g} the mean squared error of DDIM, the paper’s attack, is {words.valued(mine)}; an "
+                f"uninformed adversary expects {number(uninformed['value'])}, one with candidates "
+                f"{_small(candidates['value'])}."
+            )
     return " ".join(sentences)
 
 
@@ -115,16 +107,15 @@ def _small(value: float) -> str:
 
 def _shows_consistency(study: Results) -> str:
     metric = "ssim" if "ssim" in study.measured else study.measured[0]
-    found = list(study.rank_correlations(metric)[["mu", "value", "low", "high"]].itertuples(index=False, name=None))
-    if not found:
-        return "Fewer than two draws an image: agreement could not be computed."
-    positive = sum(low > 0 for _, _, low, _ in found)
-    (mu1, v1, l1, h1), (mu2, v2, l2, h2) = min(found, key=lambda f: f[1]), max(found, key=lambda f: f[1])
+    found = study.rank_correlations(metric)
+    if found.empty:
+        return "Fewer than two samples an image: agreement could not be computed."
+    least, most = found.loc[found["value"].idxmin()], found.loc[found["value"].idxmax()]
     return (
-        f"Measured by {METRICS[metric].label}, images whose draws agree more are also closer to their targets at "
-        f"{positive} of {len(found)} noise levels (interval above zero). The correlation runs from {v1:.2f} "
-        f"({l1:.2f} to {h1:.2f}) at µ = {mu1:g} to {v2:.2f} ({l2:.2f} to {h2:.2f}) at µ = {mu2:g}."
-    ).replace("-", "−")
+        f"Measured by {METRICS[metric].label}, images whose samples agree more are also closer to their targets at "
+        f"{(found['low'] > 0).sum()} of {len(found)} noise levels (interval above zero). The correlation runs from "
+        f"{words.valued(least)} at µ = {least['mu']:g} to {words.valued(most)} at µ = {most['mu']:g}."
+    )
 
 
 def _shows_ladder(study: Results) -> str:
@@ -136,9 +127,7 @@ def _shows_ladder(study: Results) -> str:
         ratio = study.ratio((prior, "posterior_mean"), ("unconditional", "posterior_mean"), "mse")
         if len(ratio):
             row = ratio.loc[pick(ratio["value"])]
-            parts.append(
-                f"{text} at µ = {row['mu']:g}, to {row['value']:.2f} times ({row['low']:.2f} to {row['high']:.2f})"
-            )
+            parts.append(f"{text} at µ = {row['mu']:g}, to {words.valued(row)} times")
     return "; ".join(parts) + "." if parts else ""
 
 
@@ -147,13 +136,12 @@ def verdict(claim: dict) -> dict:
         return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
     interval = "–" if claim["value"] is None else f"{short(claim['low'])} to {short(claim['high'])}"
-    texts = {key: words.pretty(claim[key]) for key in ("claim", "paper", "measured", "note")}
     mark = MARKS.get(claim["verdict"], "part")
-    return {**claim, **texts, "number": short(claim["value"]), "interval": interval, "mark": mark}
+    return {**claim, "number": short(claim["value"]), "interval": interval, "mark": mark}
 
 
 def settings(config: dict) -> str:
-    """The configuration as YAML; where the images are private, nothing that says where they lay."""
+    """The configuration as YAML; where the images are private, nothing that says where they were."""
     data = config["data"]
     if data.get("folder"):
         data = {**data, **{key: HIDDEN for key in ("name", "folder", "under") if data.get(key)}}
