@@ -64,8 +64,8 @@ def at(curve: pd.DataFrame, mu: float):
 
 
 def smaller(row, name: str = "") -> str:
-    """What `Results.recovered` measures, of output whose name comes before."""
-    return f"its squared error is {percent(row, name)} smaller against its own image than against other images"
+    """What `Results.recovered` measures, of a squared error that is named before."""
+    return f"{percent(row, name)} smaller against its own image than against other images"
 
 
 def named(study: Results, mu: float) -> str:
@@ -136,7 +136,7 @@ def _recovers(study: Results, row, guess: str, knows: str) -> str:
             f"{start} does, by squared error, no better than guessing: {best} is as near to other images as to its "
             f"own (difference {percent(row)})."
         )
-    return f"{start} recovers {WORDS[step(row['value'])]}: of {best}, the {smaller(row).removeprefix('its ')}."
+    return f"{start} recovers {WORDS[step(row['value'])]}: the squared error of {best} is {smaller(row)}."
 
 
 def _by_metric(study: Results, mu: float) -> str:
@@ -203,7 +203,9 @@ def plain_words(study: Results, summary: dict) -> list[str]:
         if level > reached:
             budget = f"µ = {row['mu']:g} (ε = {number(study.epsilon(row['mu']))})"
             start = f"At {budget}, the strongest noise tested," if reached < -1 else f"From {budget} on"
-            sentences.append(f"{start} the attack’s best guess shows {shows(row)}: {smaller(row)}.")
+            sentences.append(
+                f"{start} the attack’s best guess shows {shows(row)}: its squared error is {smaller(row)}."
+            )
             reached = level
     return sentences + end_of_success(study, summary)
 

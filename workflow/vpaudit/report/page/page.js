@@ -51,8 +51,8 @@
     if ($("map")) {
       const spread = image.spread[state.mu];
       const text = spread === undefined || spread === null
-        ? "std between draws, pixel by pixel" : `std between draws ${number(spread)}, root mean square over pixels`;
-      describe($("map"), $(`map-${state.image}`), 0, state.mu, `Map of disagreement between draws ${at}: ${text}`);
+        ? "std between samples, pixel by pixel" : `std between samples ${number(spread)}, root mean square over pixels`;
+      describe($("map"), $(`map-${state.image}`), 0, state.mu, `Map of disagreement between samples ${at}: ${text}`);
       $("map-value").textContent = text;
     }
     wipe();
