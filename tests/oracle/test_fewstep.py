@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from mixture import MixturePrior
 
 from vpaudit.base.randomness import generator
 from vpaudit.priors.gaussian import GaussianPrior
-from vpaudit.priors.mixture import MixturePrior
 from vpaudit.sampling import few_step, samplers
 
 SHAPE = (1, 3, 3)

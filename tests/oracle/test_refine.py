@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from mixture import MixturePrior
 
 from vpaudit.base.randomness import generator
 from vpaudit.priors.gaussian import GaussianPrior
-from vpaudit.priors.mixture import MixturePrior
 from vpaudit.sampling import few_step, few_step_refine
 from vpaudit.stages import priors as stage
 from vpaudit.study import config

@@ -18,6 +18,8 @@ def answer(capsys, *arguments) -> dict:
 def test_rero_closed_form(capsys):
     got = answer(capsys, "bound", "rero", "--mu", "5", "--kappa", "2e-4")
     assert got == {"gamma": pytest.approx(norm.cdf(5 + norm.ppf(2e-4)))}
+    back = answer(capsys, "bound", "rero", "--gamma", str(got["gamma"]), "--kappa", "2e-4")
+    assert back == {"mu": pytest.approx(5)}
 
 
 def test_rero_of_sampled_steps(capsys):

@@ -26,11 +26,10 @@ def test_every_byte_survives_the_round_trip():
 
 
 def test_sigma_follows_the_range():
-    """Noise of std 0.4 on [-1, 1] is 0.2 on [0, 1]: measured, not assumed."""
+    """Noise of std 0.2 on [-1, 1] is 0.1 on [0, 1]: measured, not assumed."""
     noise = 0.4 * torch.randn((1, 1, 300, 300), generator=torch.Generator().manual_seed(0)) * 0.5
     unit = pixels.to_unit(noise)
-    assert float(unit.std()) == pytest.approx(pixels.sigma_to_unit(0.2), rel=0.02)
-    assert pixels.sigma_from_8bit(255.0) == 2.0
+    assert float(unit.std()) == pytest.approx(0.2 / pixels.DATA_RANGE, rel=0.02)
 
 
 def test_output_is_clipped_never_stretched():

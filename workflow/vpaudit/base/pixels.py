@@ -53,16 +53,6 @@ def to_unit(image):
     return (image.clip(LOW, HIGH) - LOW) / DATA_RANGE
 
 
-def sigma_to_unit(sigma):
-    """Std of noise on a [-1, 1] image to the std of the same noise after mapping to [0, 1]."""
-    return sigma / DATA_RANGE
-
-
-def sigma_from_8bit(sigma):
-    """Std given on the [0, 255] scale (denoising literature) to the std on [-1, 1]."""
-    return sigma * DATA_RANGE / 255.0
-
-
 def per_image(value):
     """Array or tensor (B,) to (B, 1, 1, 1), for broadcasting over an image."""
     return value.reshape(-1, 1, 1, 1)

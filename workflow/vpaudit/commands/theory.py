@@ -13,6 +13,7 @@ def add_bound(command: argparse.ArgumentParser) -> None:
     which = rero.add_mutually_exclusive_group(required=True)
     which.add_argument("--mu", type=float, help="signal-to-noise ratio C/sigma of all releases together, > 0")
     which.add_argument("--noise-multiplier", type=float, help="sigma/C of one step, 0.01 to 10,000")
+    which.add_argument("--gamma", type=float, help="success to stay below: gives the mu that allows it, kappa to 1")
     rero.add_argument("--kappa", type=float, required=True, help="chance of guessing without a release, e.g. 1/n")
     _training(rero)
     _finish(rero, _rero)
@@ -57,9 +58,11 @@ def _print(values: dict, as_json: bool) -> None:
 def _rero(arguments) -> dict:
     from vpaudit.privacy import rero
 
-    if arguments.mu is not None:
+    if arguments.noise_multiplier is None:
         if (arguments.sample_rate, arguments.steps) != (1.0, 1):
-            raise VpauditError("--mu stands for all steps together", "give --noise-multiplier with --steps instead")
+            raise VpauditError("--mu is that of all steps together", "give --noise-multiplier with --steps instead")
+        if arguments.gamma is not None:
+            return {"mu": float(rero.mu_of_gamma(arguments.gamma, arguments.kappa))}
         return {"gamma": float(rero.gamma_of_mu(arguments.mu, arguments.kappa))}
     found = rero.gamma_poisson(arguments.noise_multiplier, arguments.sample_rate, arguments.steps, arguments.kappa)
     return asdict(found)

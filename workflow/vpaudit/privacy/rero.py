@@ -78,52 +78,6 @@ def gamma_poisson(noise_multiplier: float, sample_rate: float, steps: int, kappa
     return ReRo(max(fine - error, kappa), max(low, kappa), min(high, 1.0))
 
 
-def gamma_monte_carlo(
-    noise_multiplier: float,
-    sample_rate: float,
-    steps: int,
-    kappa: float,
-    samples: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> ReRo:
-    """Hayes et al.'s estimator: gamma = 1 - (1 - kappa) mean(lowest (1 - kappa) share of the ratios P/Q under Q).
-
-    With t the (1 - kappa)-quantile of the ratio r, that is 1 - E[min(r, t)] + t kappa, so the standard error is
-    std(min(r, t)) / sqrt(samples); the interval is normal. Same seed, same result.
-
-    Raises:
-        VpauditError: fewer than 50 samples on either side of the quantile, or an argument out of range.
-    """
-    noise_multiplier, sample_rate, steps = check_training(noise_multiplier, sample_rate, steps)
-    kappa, confidence = (float(v) for v in checks.probability(kappa=kappa, confidence=confidence))
-    samples = int(checks.whole(samples=samples))
-    if samples * min(kappa, 1 - kappa) < 50:
-        raise VpauditError(
-            f"samples={samples} leaves fewer than 50 beyond the quantile at kappa={kappa:g}",
-            f"give samples >= {int(np.ceil(50 / min(kappa, 1 - kappa)))}, or use the PLD route",
-        )
-    ratios = np.sort(_log_ratios(noise_multiplier, sample_rate, steps, samples, np.random.default_rng(seed)))
-    count = int(samples * (1 - kappa))
-    lowest = np.exp(ratios[:count])
-    gamma = 1 - (1 - kappa) * lowest.mean()
-    capped = np.append(lowest, np.full(samples - count, lowest[-1]))
-    half = ndtri(0.5 + confidence / 2) * capped.std() / np.sqrt(samples)
-    return ReRo(*(float(np.clip(v, 0, 1)) for v in (gamma, gamma - half, gamma + half)))
-
-
-def _log_ratios(noise_multiplier, sample_rate, steps, samples, rng, chunk=4_000_000):
-    """(samples,) log P/Q of T steps under Q, a few steps at a time."""
-    total = np.zeros(samples)
-    width = max(1, chunk // samples)
-    rest = np.log1p(-sample_rate) if sample_rate < 1 else -np.inf
-    for start in range(0, steps, width):
-        x = rng.standard_normal((samples, min(width, steps - start)))
-        signal = np.log(sample_rate) + (x - 0.5 / noise_multiplier) / noise_multiplier
-        total += np.logaddexp(rest, signal).sum(axis=1)
-    return total
-
-
 def matched_filter_success(mu, candidates):
     """E[Phi(Z + mu)^(n-1)]: top-1 success of the matched filter among n orthogonal candidates of equal norm.
 

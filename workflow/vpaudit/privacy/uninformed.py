@@ -13,7 +13,6 @@ All functions are pure, accept scalars or arrays that broadcast, and raise `Vpau
 """
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import gammainc, gammainccinv, gammaincinv, ndtr, psi
 
 from vpaudit.base import checks
@@ -96,16 +95,6 @@ def ncc_cdf(level, s, variance, pixels):
     chi = np.sqrt(2 * gammaincinv((pixels[..., None] - 2) / 2, (nodes + 1) / 2))
     tangent = (level / np.sqrt(1 - level**2))[..., None]
     return ndtr(tangent * chi - (np.sqrt(pixels * variance) / s)[..., None]) @ (weights / 2)
-
-
-def ncc_quantile(q, s, variance, pixels):
-    """The NCC that a fraction q of reconstructions stay below; the inverse of `ncc_cdf`, to 1e-10."""
-    q = checks.probability(q=q)
-
-    def solve(*point):
-        return brentq(lambda level: ncc_cdf(level, *point[1:]) - point[0], -1 + 1e-9, 1 - 1e-9, xtol=1e-10)
-
-    return np.vectorize(solve, otypes=[np.float64])(q, s, variance, pixels)[()]
 
 
 def noise_multiplier_for(gamma, eta, pixels, norm):
