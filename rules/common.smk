@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from vpaudit.priors import folder
 from vpaudit.report import captions, figures
 from vpaudit.study import config as configuration, depends, shards
 from snakemake.exceptions import WorkflowError
@@ -81,19 +82,16 @@ def prior_files():
         and PATHS.prior.name in PUBLIC_PRIORS
     )
     trained = PATHS.prior == PATHS.trained_prior
-    unet = (
-        trained
-        and STUDY.prior.training.architecture == "unet"
-        or public
-        or (PATHS.prior / "unet/config.json").exists()
-    )
+    unet = trained and STUDY.prior.training.architecture == "unet" or public
+    card = PATHS.prior / "card.json"
+    if not (trained or public) and folder.holds_prior(PATHS.prior):
+        try:
+            _, weights = folder.weight_files(folder.part_of(PATHS.prior))
+        except VpauditError as error:
+            sys.exit(f"error: {error}")
+        return [card] * card.exists() + weights
     part = "unet" if unet else "transformer"
-    weights, card = (
-        PATHS.prior / part / "diffusion_pytorch_model.safetensors",
-        PATHS.prior / "card.json",
-    )
-    foreign = weights.exists() and not card.exists()
-    return [weights] if foreign else [card, weights]
+    return [card, PATHS.prior / part / "diffusion_pytorch_model.safetensors"]
 
 
 def few_step_plan(wildcards):

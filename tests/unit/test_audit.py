@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import stat
 import types
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from fake_results import MU, write
 from PIL import Image
 
+from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
@@ -24,6 +26,10 @@ from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy import accounting
 from vpaudit.report import paper_claims
 from vpaudit.report.results import Results
+from vpaudit.stages import data as data_stage
+from vpaudit.stages import privatize, reconstruct
+from vpaudit.study.config import Attack
+from vpaudit.study.layout import Layout
 
 # ---------------------------------------------------------------- the set-up
 
@@ -147,10 +153,36 @@ def test_an_unknown_prior_is_answered_with_those_that_are_here():
 
 def test_a_prior_without_a_gaussian_of_its_shape_says_how_to_get_one(root, tmp_path):
     folder = tmp_path / "priors" / "mine"
-    (folder / "scheduler").mkdir(parents=True)
-    (folder / "card.json").write_text(json.dumps({"shape": [3, 32, 32], "sigma_range": [0.02, 150]}))
+    shutil.copytree(root / "resources/priors/cifar10_unet", folder, ignore=shutil.ignore_patterns("gaussian"))
+    for name in ("card.json", "unet/config.json"):
+        about = json.loads((folder / name).read_text())
+        (folder / name).write_text(
+            json.dumps(about | {"sample_size": 8} | ({"shape": [3, 16, 16]} if "/" not in name else {}))
+        )
     with pytest.raises(VpauditError, match="fit-gaussian"):
         audit.find_prior(str(folder))
+
+
+SHIPPED = sorted(p.parent.name for p in (files.ROOT / "resources/priors").glob("*/scheduler"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_prior_attacks_peoples_images(name, pictures, tmp_path, monkeypatch):
+    """From the command line's --prior to reconstructions, beside its own Gaussian prior."""
+    prior = audit.find_prior(name)
+    job = audit.prepare(str(pictures), budget.setup(mu=[20.0]), prior, limit=4)
+    attacks = [Attack(name="ddim", kind="ddim", steps=2), Attack(name="wiener", kind="wiener")]
+    np.savez(tmp_path / "images.npz", x=job.chosen.images)
+    there = job.config.data.model_copy(update={"folder": str(tmp_path / "images.npz")})
+    study = job.config.model_copy(update={"attacks": attacks, "data": there})
+    monkeypatch.chdir(files.ROOT)
+    layout = Layout(study)
+    layout.results, layout.work = tmp_path / "results", tmp_path / "work"
+    data_stage.targets(study, layout)
+    privatize.privatize(study, layout, "20")
+    reconstruct.reconstruct(study, layout, "20", device="cpu")
+    with np.load(layout.reconstruction("20")) as made:
+        assert all(np.isfinite(made[key]).all() for key in made.files)
 
 
 # ---------------------------------------------------------------- how far from the prior

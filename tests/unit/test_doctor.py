@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from vpaudit.base import files
 from vpaudit.commands import doctor
 from vpaudit.commands.main import main
 from vpaudit.study import config as configuration
@@ -43,8 +44,12 @@ def test_altered_weights_missing_data_and_wrong_packages_are_named(copy):
 
 
 def test_exit_code_says_whether_an_audit_can_run(copy, monkeypatch, capsys):
-    monkeypatch.chdir(copy)
+    monkeypatch.setattr(files, "ROOT", copy)
+    monkeypatch.chdir(copy.parent)  # from any folder
     assert main(["doctor"]) == 0
+    (copy / "resources/priors/fashion_mnist_dit/card.json").unlink()
+    assert main(["doctor"]) == 0
+    assert "has no card.json" in capsys.readouterr().out
     shutil.rmtree(copy / "resources/priors/fashion_mnist_dit")
     assert main(["doctor"]) == 2
     assert "not ready: prior" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from packaging.requirements import Requirement
 from vpaudit.base import files, machine
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.show_config import add_study
+from vpaudit.priors import folder
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
@@ -44,21 +44,21 @@ class Check:
     hint: str = ""
 
 
-def examine(config: Config, root: Path = Path(".")) -> list[Check]:
-    """Every check, of images and of all else."""
+def examine(config: Config, root: Path | None = None) -> list[Check]:
+    """Every check, of images and of all else; root: a repository, None for the one this package lies in."""
     return [*environment(config, root), _guarded("data", lambda: _data(config))]
 
 
-def environment(config: Config, root: Path = Path(".")) -> list[Check]:
+def environment(config: Config, root: Path | None = None) -> list[Check]:
     """Every check but that of the images, in the order in which things would fail."""
-    layout = Layout(config)
+    layout, root = Layout(config), root or files.ROOT
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("environment", lambda: _packages(root)),
         ("processor", _processor),
         ("memory", _memory),
         ("disk", lambda: _disk(root)),
-        ("prior", lambda: _weights("prior", root / layout.prior, _network(root / layout.prior))),
-        ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, "gaussian.safetensors")),
+        ("prior", lambda: _weights("prior", root / layout.prior, _network)),
+        ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, _gaussian)),
         ("LPIPS", _lpips),
     ]
     return [_guarded(name, check) for name, check in checks]
@@ -77,7 +77,7 @@ def _packages(root: Path) -> Check:
     """Installed versions against the lock, where there is one."""
     lock = root / "requirements.lock"
     if not lock.exists():
-        return Check("environment", "warning", "no requirements.lock here", "run doctor in the repository's root")
+        return Check("environment", "warning", "no requirements.lock here", "versions cannot be compared")
     wrong = []
     for line in lock.read_text(encoding="utf-8").splitlines():
         if "==" not in line or line.startswith((" ", "#")):
@@ -137,25 +137,29 @@ def _data(config: Config) -> Check:
     return Check("data", "ok", f"{images.name}: {len(images)} images of {shape}")
 
 
-def _network(folder: Path) -> str:
-    part = "unet" if (folder / "unet").is_dir() else "transformer"
-    return f"{part}/diffusion_pytorch_model.safetensors"
+def _network(prior: Path) -> Path:
+    return folder.weight_files(folder.read(prior).part)[1][0]
 
 
-def _weights(name: str, folder: Path, file: str) -> Check:
-    if not (folder / "card.json").exists():
-        raise VpauditError(f"no card in {folder}", "git checkout resources/priors, or train it: make prior")
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    found = files.sha256(folder / file)
-    if found != card["sha256"]:
+def _gaussian(prior: Path) -> Path:
+    return prior / "gaussian.safetensors"
+
+
+def _weights(name: str, prior: Path, weights: Callable[[Path], Path]) -> Check:
+    path = weights(prior)
+    if not path.exists():
+        raise VpauditError(f"no {path}", "git checkout resources/priors, or train it: make prior")
+    if not (prior / "card.json").exists():
+        return Check(name, "warning", f"{prior.name} has no card.json", "nothing says whether its weights are whole")
+    card, found = files.read_json(prior / "card.json"), files.sha256(path)
+    if found != card.get("sha256", found):
         raise VpauditError(
-            f"{folder / file}: sha256 {found[:12]}…, its card says {card['sha256'][:12]}…",
-            "git checkout resources/priors",
+            f"{path}: sha256 {found[:12]}…, its card says {card['sha256'][:12]}…", "git checkout resources/priors"
         )
     if card.get("steps", 0) < card.get("steps_planned", 0):
         return Check(name, "warning", f"{card['steps']} of {card['steps_planned']} training steps", "make prior")
     passes = f", {card['passes']:g} passes over its images" if "passes" in card else ""
-    return Check(name, "ok", f"{folder.name}{passes}, as its card says")
+    return Check(name, "ok", f"{prior.name}{passes}, as its card says")
 
 
 def _lpips() -> Check:

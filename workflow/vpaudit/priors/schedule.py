@@ -7,15 +7,25 @@ sigma_t = sqrt((1 - abar_t) / abar_t) (design section 3). Everything outside wor
 import numpy as np
 import torch
 
+from vpaudit.base.errors import VpauditError
+
 
 class SigmaTable:
-    """sigma <-> t for a diffusers scheduler's `alphas_cumprod`, t continuous by linear interpolation in log sigma."""
+    """sigma <-> t for a diffusers scheduler's `alphas_cumprod`, t continuous by linear interpolation in log sigma.
+
+    Steps at the end where no signal is left (zero terminal SNR) have no sigma, and are cut off.
+    """
 
     def __init__(self, alphas_cumprod: torch.Tensor):
         abar = alphas_cumprod.double()
+        while len(abar) and abar[-1] == 0:
+            abar = abar[:-1]
         self.log_sigmas = (0.5 * ((1 - abar) / abar).log()).numpy()
-        if not np.all(np.diff(self.log_sigmas) > 0):
-            raise ValueError("alphas_cumprod must fall strictly: sigma has to grow with t")
+        if len(abar) < 2 or not (np.isfinite(self.log_sigmas).all() and (np.diff(self.log_sigmas) > 0).all()):
+            raise VpauditError(
+                "the prior's noise does not grow with every timestep (betas that are 0 or not in (0, 1))",
+                "correct trained_betas, beta_start or beta_end in scheduler_config.json",
+            )
 
     @property
     def sigma_min(self) -> float:

@@ -7,7 +7,6 @@ import torch
 
 from vpaudit.attack import knowledge
 from vpaudit.privacy.mechanism import Observation
-from vpaudit.sampling import few_step
 from vpaudit.stages.inputs import chosen, opened
 from vpaudit.study.config import Config, Knowledge
 from vpaudit.study.layout import Layout
@@ -34,8 +33,9 @@ class Priors:
         self.device = chosen(device)
 
     def files(self) -> list[Path]:
-        weights = (p for folder in (self.layout.prior, self.layout.gaussian) for p in folder.rglob("*.safetensors"))
-        return sorted([*weights, *self.layout.prior.glob(few_step.FILE)])
+        """All that says what the priors are: weights, configurations, cards, fitted solvers."""
+        found = (p for folder in (self.layout.prior, self.layout.gaussian) for p in folder.rglob("*"))
+        return sorted(p for p in found if p.suffix in (".safetensors", ".bin", ".json"))
 
     @cached_property
     def network(self):

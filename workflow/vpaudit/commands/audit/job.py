@@ -23,6 +23,7 @@ from vpaudit.base import files, pixels
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.files import ROOT
 from vpaudit.commands.audit import answer, budget
+from vpaudit.priors import gaussian as priors_gaussian
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
@@ -83,25 +84,39 @@ def find_prior(name: str, gaussian: str | None = None) -> Prior:
     Raises:
         VpauditError: no such prior, or no Gaussian prior of its shape.
     """
-    shipped = ROOT / "resources/priors"
-    folder = next((p for p in (Path(name), shipped / name) if (p / "scheduler").is_dir()), None)
-    if folder is None:
-        known = sorted(p.name for p in shipped.iterdir() if (p / "scheduler").is_dir())
-        raise VpauditError(f"no prior {name!r}", f"known: {', '.join(known)}; or give the path of a diffusers folder")
-    card = files.read_json(folder / "card.json") if (folder / "card.json").exists() else {}
-    if {"shape", "sigma_range"} <= set(card):
-        shape, sigma_range = tuple(card["shape"]), tuple(card["sigma_range"])
-    else:
-        from vpaudit.priors import network
+    from vpaudit.priors import folder as folders
+    from vpaudit.priors.schedule import SigmaTable
 
-        loaded = network.load(folder)
-        shape, sigma_range = tuple(loaded.shape), (loaded.sigma_min, loaded.sigma_max)
-    places = [Path(gaussian)] if gaussian else [*sorted(folder.resolve().parent.iterdir()), *sorted(shipped.iterdir())]
-    for place in places:
-        if (place / "gaussian.safetensors").exists() and tuple(files.read_json(place / "card.json")["shape"]) == shape:
-            return Prior(folder.resolve(), place.resolve(), shape, sigma_range)
+    shipped = ROOT / "resources/priors"
+    folder = next((p for p in (Path(name), shipped / name) if folders.holds_prior(p)), None)
+    if folder is None:
+        known = sorted(p.name for p in shipped.iterdir() if folders.holds_prior(p))
+        raise VpauditError(f"no prior {name!r}", f"known: {', '.join(known)}; or give the path of a diffusers folder")
+    about = folders.read(folder)
+    folders.weight_files(about.part)
+    if not about.unconditional:
+        raise VpauditError(
+            f'the prior in {folder} knows {about.config["num_class_embeds"]} classes, and none that means "not told"',
+            "an audit does not know classes: name that embedding as null_class in its card.json, or take another prior",
+        )
+    if "sigma_range" in about.card:
+        sigma_range = tuple(about.card["sigma_range"])
+    else:
+        table = SigmaTable(folders.load_scheduler(about).alphas_cumprod)
+        sigma_range = (table.sigma_min, table.sigma_max)
+    return Prior(folder.resolve(), _gaussian(folder, gaussian, about.shape), about.shape, sigma_range)
+
+
+def _gaussian(folder: Path, given: str | None, shape: tuple[int, int, int]) -> Path:
+    """The Gaussian prior that was given, that is part of the prior, or that is beside it or among those shipped."""
+    beside = [*sorted(folder.resolve().parent.iterdir()), *sorted((ROOT / "resources/priors").iterdir())]
+    for place in [Path(given)] if given else [folder / "gaussian", *beside]:
+        if (place / "gaussian.safetensors").exists() and (place / "card.json").exists():
+            found = files.read_json(place / "card.json").get("shape") or priors_gaussian.load(place).shape
+            if tuple(found) == shape:
+                return place.resolve()
     raise VpauditError(
-        f"no Gaussian prior of shape {shape} in {gaussian or folder.parent}",
+        f"no Gaussian prior of shape {shape} in {given or folder.parent}",
         "fit one to training images of that shape, `vpaudit fit-gaussian NAME --out DIR`, and give --gaussian DIR",
     )
 
