@@ -6,7 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.docs import engine, pages
+from vpaudit.commands.docs import claims, engine, pages
 from vpaudit.commands.docs.pages import Page
 from vpaudit.commands.main import main
 
@@ -98,3 +98,25 @@ def test_no_measured_attack_lies_below_a_floor(root):
         here = floors.loc[np.isclose(floors["mu"], mu), "low"]
         assert len(here) >= 2, f"no floor at mu={mu:g}"
         assert rows["value"].min() > here.max(), f"mu={mu:g}"
+
+
+def a_claim(id_, family, verdict):
+    return {"id": id_, "family": family, "verdict": verdict}
+
+
+CLAIMS = [a_claim("beats_wiener", "prior", "confirmed"), a_claim("below_rero_mse", "below_rero", "not confirmed"),
+          a_claim("denoising_x", "denoising", "inconclusive"), {"id": "of_before", "verdict": "confirmed"}]  # fmt: skip
+
+
+def test_claims_stand_under_one_heading_each_and_none_is_lost():
+    groups = claims.grouped(CLAIMS)
+    assert list(groups) == ["Bounds", "Prior", claims.OPEN]
+    assert sorted(c["id"] for members in groups.values() for c in members) == sorted(c["id"] for c in CLAIMS)
+
+
+def test_a_sentence_that_the_verdict_no_longer_bears_is_refused():
+    assert claims.found(CLAIMS, "beats_wiener", "confirmed") is CLAIMS[0]
+    with pytest.raises(VpauditError, match="below_rero_mse is not confirmed, not confirmed with a caveat"):
+        claims.found(CLAIMS, "below_rero_mse", "confirmed with a caveat")
+    with pytest.raises(VpauditError, match="end_of_success_ncc is absent"):
+        claims.found(CLAIMS, "end_of_success_ncc", "confirmed")

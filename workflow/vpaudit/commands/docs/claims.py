@@ -1,10 +1,12 @@
-"""Facts of README's table of claims and of docs/replication.md, from summary.json and recorded tables."""
+"""Facts of README's findings and of docs/replication.md, from summary.json and recorded tables."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from vpaudit.base import files, labels, stats
+from vpaudit.base import files, stats
+from vpaudit.base.errors import VpauditError
 from vpaudit.experiments import open_questions
 from vpaudit.experiments.dpsgd.run import TRIES
 
@@ -13,120 +15,59 @@ RECORDS = {
     "draws": Path("results/embedded/experiments/draws.parquet"),
     "dpsgd": Path("results/dpsgd/experiments/dpsgd.parquet"),
 }
-# Further studies of this repository whose summary is kept, with what has to be said of them.
-STUDIES = {
-    "CIFAR-10, with a prior of our own": (
-        Path("results/cifar10/summary.json"),
-        Path("resources/priors/cifar10_unet/card.json"),
-        "Not the paper's prior: a small U-Net that this repository trained on one GPU in the time its card states, on "
-        "46,000 CIFAR-10 training images that had been JPEG-compressed (about 30.5 dB to the originals) and, at noise "
-        "below 0.6, on cuts of 2,000 Tiny ImageNet images reduced to their size and sharpness, in which little of JPEG "
-        "is left; attacked are 128 lossless images that are among neither. The Gaussian prior it is held against is "
-        "that of the same two sets; the margin over it must shrink again where noise vanishes and the release leaves "
-        "every prior less to add. The cuts have no classes: at that noise its labels mean nothing and cannot help. "
-        "`snakemake --configfile config/cifar10.yaml`.",
-    ),
-}
 SUMMARY = Path("results/embedded/summary.json")
+CIFAR10 = Path("results/cifar10/summary.json"), Path("resources/priors/cifar10_unet/card.json")
+GROUPS = {  # families of claims under the headings of docs/replication.md; others are open questions
+    "Bounds": ("beats_uninformed", "below_rero"),
+    "Success over µ": ("grows_with_mu", "end_of_success"),
+    "Samplers": ("ddim_below_ddpm",),
+    "Agreement of posterior samples": ("agreement_predicts", "agreement_beats_statistics", "conformal"),
+    "Prior": ("prior",),
+}
+OPEN = "Open questions"
 
 
-def passage() -> dict:
-    """What README says of the claims."""
+def readme() -> dict:
+    """README's findings: the study, and `found` for the claim that a sentence is about."""
     summary = files.read_json(SUMMARY)
-    return {"text": f"{_provenance(summary)}\n\n{_table(summary['claims'])}\n"}
+    return {"summary": summary, "found": partial(found, summary["claims"])}
 
 
-def page() -> dict:
-    """docs/replication.md."""
-    return {"text": _page(files.read_json(SUMMARY))}
+def found(claims: list[dict], id_: str, verdict: str) -> dict:
+    """A claim by its id.
+
+    Raises:
+        VpauditError: the verdict is another one, so that the sentence which asks for this one would be false.
+    """
+    claim = next((claim for claim in claims if claim["id"] == id_), None)
+    if claim is None or claim["verdict"] != verdict:
+        now = "absent" if claim is None else claim["verdict"]
+        raise VpauditError(f"the claim {id_} is {now}, not {verdict}", "write what is so into templates/readme.md.j2")
+    return claim
 
 
-def _provenance(summary: dict) -> str:
-    prior = summary["prior"]
-    lines = [
-        f"{summary['images']} test images, µ = {', '.join(f'{m:g}' for m in summary['mu'])}, seed {summary['seed']}; "
-        f"prior with {prior['parameters'] / 1e6:.1f} M weights, {prior['passes']:g} passes over its training images. "
-        f"{summary['headline']}"
-    ]
-    return "\n\n".join(lines + [f"**{note}**" for note in summary["notes"]])
+def replication() -> dict:
+    """docs/replication.md: the embedded study, what is left open, and the study of CIFAR-10 where it is on record."""
+    summary = files.read_json(SUMMARY)
+    cifar10 = [files.read_json(path) for path in CIFAR10] if all(path.exists() for path in CIFAR10) else None
+    return {"summary": summary, "groups": grouped(summary["claims"]), "cifar10": cifar10, "left_open": _left_open()}
 
 
-def _interval(row: dict) -> str:
-    return labels.interval(row["value"], row["low"], row["high"])
+def grouped(claims: list[dict]) -> dict[str, list[dict]]:
+    """Claims under the headings of `GROUPS`, in their order; headings without a claim are left out."""
+    group_of = {family: title for title, families in GROUPS.items() for family in families}
+    groups = {title: [c for c in claims if group_of.get(c.get("family"), OPEN) == title] for title in (*GROUPS, OPEN)}
+    return {title: members for title, members in groups.items() if members}
 
 
-def _table(claims: list[dict]) -> str:
-    head = "| claim | paper | measured here | value [95 %] | n | verdict |\n|---|---|---|---|---|---|\n"
-    rows = [
-        f"| {c['claim']} | {c['paper']} | {c['measured']} | {_interval(c)} | {c['n']} | {c['verdict']} |"
-        for c in claims
-    ]
-    return head + "\n".join(rows)
-
-
-def _page(summary: dict) -> str:
-    parts = [
-        "# Replication: the paper's claims, checked\n",
-        "Generated by `vpaudit docs` from `results/embedded/summary.json`. Intervals: 95 %, over images.\n",
-        _provenance(summary) + "\n",
-        _table(summary["claims"]) + "\n",
-        *_left_open(),
-        *(part for title, record in STUDIES.items() for part in _further(title, *record)),
-        "## By µ\n",
-        *_by_mu(summary["claims"]),
-    ]
-    times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in summary["wall_time"].items())
-    cores = summary["hardware"]["cores"]
-    parts.append(f"## Cost\n\nSeconds by stage, summed over parallel jobs, on {cores} cores: {times}.\n")
-    return "\n".join(parts)
-
-
-def _by_mu(claims: list[dict]) -> list[str]:
-    parts = []
-    for claim in claims:
-        if claim["by_mu"]:
-            note = f" {claim['note']}" if claim["note"] else ""
-            heads = " | ".join(f"{row['mu']:g}" for row in claim["by_mu"])
-            cells = " | ".join(_interval(row) for row in claim["by_mu"])
-            rule = "---|" * (len(claim["by_mu"]) + 1)
-            parts.append(
-                f"**{claim['claim']}** ({claim['measured']}).{note}\n\n| µ | {heads} |\n|{rule}\n| | {cells} |\n"
-            )
-    return parts
-
-
-def _further(title: str, summary_path: Path, card_path: Path, text: str) -> list[str]:
-    """A further study: what it is, its claims, the ratio to the Gaussian prior by mu, what its training data cost."""
-    if not (summary_path.exists() and card_path.exists()):
-        return []
-    summary, card = files.read_json(summary_path), files.read_json(card_path)
-    errors = card["held_out_mse_by_sigma"], card["training_mse_by_sigma"]
-    lines = [f"| {name} | " + " | ".join(f"{v:.4g}" for v in row.values()) + " |"
-             for name, row in zip(("held-out, lossless", "trained on, JPEG"), errors)]  # fmt: skip
-    head = f"| s | {' | '.join(errors[0])} |\n|{'---|' * (len(errors[0]) + 1)}\n"
-    return [
-        f"## {title}\n\n{text}\n",
-        f"From `{summary_path}`: {_provenance(summary)}\n",
-        _table(summary["claims"]) + "\n",
-        *_by_mu([claim for claim in summary["claims"] if claim["id"] == "beats_wiener"]),
-        f"MSE of the posterior mean on {card['held_out_images']} images of each kind, one draw of noise "
-        f"(`{card_path}`): what JPEG and the passes over the training images cost.\n\n{head}" + "\n".join(lines) + "\n",
-    ]
-
-
-def _left_open() -> list[str]:
+def _left_open() -> dict:
     """What the fuller experiments say on questions that the paper leaves open."""
     tables = {name: pd.read_parquet(path) for name, path in RECORDS.items() if path.exists()}
-    claims = [vars(claim) for claim in open_questions.of_tables(tables)]
-    if not claims:
-        return []
-    sources = ", ".join(f"`{RECORDS[name]}`" for name in tables)
-    return [
-        f"## What the paper leaves open, in full\n\nFrom {sources}; all by µ and ε: `docs/engine.md`.\n",
-        _table(claims) + "\n",
-        *_by_mu(claims),
-        *([_denoising(tables["dpsgd"])] if "dpsgd" in tables else []),
-    ]
+    return {
+        "sources": [str(RECORDS[name]) for name in tables],
+        "claims": [vars(claim) for claim in open_questions.of_tables(tables)],
+        "remarks": [_denoising(tables["dpsgd"])] if "dpsgd" in tables else [],
+    }
 
 
 def _denoising(table: pd.DataFrame) -> str:

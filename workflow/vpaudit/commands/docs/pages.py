@@ -38,8 +38,8 @@ PAGES = [
     Page("config/README.md", "config.md.j2", config.keys),
     Page("workflow/schemas/config.schema.json", "text.j2", config.schema),
     Page("dvc.yaml", "dvc.yaml.j2", pipeline.pipeline),
-    Page("README.md", "text.j2", claims.passage, between="claims"),
-    Page("docs/replication.md", "text.j2", claims.page),
+    Page("README.md", "readme.md.j2", claims.readme, between="findings"),
+    Page("docs/replication.md", "replication.md.j2", claims.replication),
     Page("docs/engine.md", "text.j2", engine.page),
 ]
 
