@@ -73,7 +73,7 @@ def check_scale(x: torch.Tensor, s: torch.Tensor) -> None:
         raise VpauditError(
             f"the rescaled observation has root mean square {float(rms[worst]):.4g} at noise s={float(s[worst]):.4g}: "
             "it is not an image on [-1, 1] plus that noise",
-            "bring images to [-1, 1] (and C and sigma with them) before the release, or mend lambda",
+            "bring images to [-1, 1] (and C and sigma with them) before the release, or correct lambda",
         )
 
 

@@ -63,7 +63,7 @@ def _first(group: tuple[str, ...], names: list[str], where: str) -> str:
     """The first pattern that has a file."""
     found = [pattern for pattern in group if fnmatch.filter(names, pattern)]
     if not found:
-        raise VpauditError(f"{where} holds no {' or '.join(group)}", "mend the card's file names")
+        raise VpauditError(f"{where} holds no {' or '.join(group)}", "correct the card's file names")
     return found[0]
 
 
@@ -94,7 +94,7 @@ def _patiently(fetch, repo: str, revision: str, pauses) -> str:
         except hub.RepositoryNotFoundError as error:
             raise VpauditError(f"{repo} was not found, or is private", f"check the card's repo, or {TOKEN}") from error
         except hub.RevisionNotFoundError as error:
-            raise VpauditError(f"{repo} has no revision {revision}", "mend the card's revision") from error
+            raise VpauditError(f"{repo} has no revision {revision}", "correct the card's revision") from error
         except hub.HfHubHTTPError as error:
             status = getattr(getattr(error, "response", None), "status_code", None)
             if status is not None and status < 500 and status != 429:

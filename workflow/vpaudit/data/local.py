@@ -136,7 +136,7 @@ def read_local(
             notes.setdefault(note, []).append(file.name)
     if not kept.pictures:
         shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
-        raise VpauditError(f"no usable image in {source}: {shown}", "mend these, or name another folder")
+        raise VpauditError(f"no usable image in {source}: {shown}", "fix these, or name another folder")
     names = [file.name for file in kept.files]
     return Reading(_image_set(Path(source), kept), names, skipped, notes, len(files), len(chosen))
 

@@ -4,8 +4,8 @@ For draws x_1 ... x_K of a calibrated posterior, E d(x_j, x_k) = E d(x_j, x) for
 itself one more draw. So agreement estimates success in the metric's own unit; in squared error, with v the variance
 between draws, a draw is off by 2 v and the mean of K draws by v (1 + 1/K). Nothing that estimates takes a target.
 
-Real networks are not calibrated exactly. `conformal_factor` and `trusted_spread` mend that with targets of other images
-(public ones, or a study's own), and then hold for a new image with a stated probability, whatever the network, as long
+Real networks are not calibrated exactly. `conformal_factor` and `trusted_spread` correct that by the targets of others
+(public images, or a study's own), and then hold for a new image with a stated probability, whatever the network, as long
 as images are exchangeable: split conformal prediction (Vovk; Lei et al. 1604.04173) and conformal risk control
 (Angelopoulos et al. 2208.02814, theorem 1).
 """

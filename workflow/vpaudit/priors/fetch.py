@@ -60,7 +60,7 @@ def fetch(name: str, folder: str | Path, about: dict | None = None, pauses=huggi
     expected = about.get("sha256", {}).get(weights.name)
     if expected and digest != expected:
         weights.unlink()
-        raise VpauditError(f"{weights.name}: sha256 {digest}, the card says {expected}", "try again, or mend the card")
+        raise VpauditError(f"{weights.name}: sha256 {digest}, the card says {expected}", "try again, or fix the card")
     made = _arrange(about, snapshot, weights, partial / "made")
     huggingface.record(lock, name, about["repo"], commit, {str(weights.relative_to(snapshot)): digest})
     files.write_json(

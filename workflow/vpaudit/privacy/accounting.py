@@ -228,7 +228,7 @@ def poisson_curves(noise_multiplier: float, sample_rate: float, steps: int, inte
 
 
 def _compose(pmf, steps: int):
-    """T-fold composition. A step's mass is off from 1 by some 1e-10 of round-off, which T would multiply: mended first,
+    """T-fold composition. A step's mass is off from 1 by some 1e-10 of round-off, which T would multiply: fixed first,
     and asserted after."""
     pmf = pmf.to_dense_pmf()
     pmf._probs = pmf._probs * ((1 - pmf._infinity_mass) / pmf._probs.sum())

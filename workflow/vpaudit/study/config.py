@@ -390,7 +390,7 @@ def _read(path: str | Path) -> dict:
     except FileNotFoundError as error:
         raise VpauditError(f"no configuration at {path}", "name an existing YAML file") from error
     except yaml.YAMLError as error:
-        raise VpauditError(f"{path} is not valid YAML: {error}", "mend the line named above") from error
+        raise VpauditError(f"{path} is not valid YAML: {error}", "correct the line named above") from error
     if not isinstance(content, dict):
         raise VpauditError(f"{path} must hold keys and values, not {type(content).__name__}", "see config/config.yaml")
     return content

@@ -8,7 +8,7 @@ from pathlib import Path
 from vpaudit.base.errors import VpauditError
 
 ABOUT = """\
-Attack your own images at your own privacy budget, and say how much noise hides them.
+Attack your own images at your own privacy budget, and report how much noise hides them.
 
 The images are brought to the prior's shape and go through the same rules as the studies: release, reconstruction,
 measurement, bounds, figures, page. Everything stays on this machine, readable by you alone.
@@ -19,7 +19,7 @@ examples:
   vpaudit audit --images photos.zip --noise-multiplier 1 --redact --out audit
   vpaudit audit --images scans.npz --mu 5 10 --limit 32 --dry-run
 
-exit codes: 0 done; 1 a bug; 2 something you can mend (message and hint); 130 interrupted (the same command goes on)
+exit codes: 0 done; 1 a bug; 2 something you can fix (message and hint); 130 interrupted (the same command goes on)
 """
 
 
