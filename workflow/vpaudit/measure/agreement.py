@@ -5,7 +5,7 @@ itself one more draw. So agreement estimates success in the metric's own unit; i
 between draws, a draw is off by 2 v and the mean of K draws by v (1 + 1/K). Nothing that estimates takes a target.
 
 Real networks are not calibrated exactly. `conformal_factor` and `trusted_spread` correct that by the targets of others
-(public images, or a study's own), and then hold for a new image with a stated probability, whatever the network, as long
+(public ones, or a study's own), and then hold for a new image with a stated probability, whatever the network, as long
 as images are exchangeable: split conformal prediction (Vovk; Lei et al. 1604.04173) and conformal risk control
 (Angelopoulos et al. 2208.02814, theorem 1).
 """

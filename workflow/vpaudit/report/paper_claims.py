@@ -6,10 +6,13 @@ Everything is computed from the tables under results/<study>/; a claim that the 
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from vpaudit.base import files, machine, stats
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
@@ -51,61 +54,63 @@ def build(config: Config, layout: Layout) -> dict:
     }  # fmt: skip
 
 
-def measured_grids(study: Results, attack: str = "ddim") -> Iterator[tuple[str, str, int, pd.DataFrame]]:
-    """(metric, label, sign, grid) of an attack for each main metric; sign * metric falls as output comes closer."""
+def measured_grids(study: Results, attack: str = "ddim") -> Iterator[tuple[str, int, pd.DataFrame]]:
+    """(metric, sign, grid) of an attack for each main metric; sign * metric falls as output comes closer."""
     for metric in MAIN_METRICS:
         grid = study.grid("unconditional", attack, metric)
         if not grid.empty:
-            yield metric, METRICS[metric].label, -1 if METRICS[metric].higher_is_better else 1, grid
+            yield metric, -1 if METRICS[metric].higher_is_better else 1, grid
+
+
+@cache
+def _texts() -> dict[str, dict[str, str]]:
+    return yaml.safe_load(Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8"))
+
+
+def texts(family: str, metric: str, **facts) -> dict[str, str]:
+    """name, claim, paper, measured and note of a family, about a metric; {mu} is left for `over_mu` to fill."""
+    told = {"paper": OURS, "note": "", **_texts()[family]}
+    return {key: text.format(label=METRICS[metric].label, mu="{mu}", **facts) for key, text in told.items()}
+
+
+def over_grid(
+    id_: str, course: pd.DataFrame, limit: float, above: bool, about: dict[str, str], told: dict[str, str], **how: bool
+) -> list[Claim]:
+    """`over_mu` with the texts of claims.yaml.
+
+    Args:
+        about: family, metric, baseline, attack; told: from `texts`.
+    """
+    words = (told["claim"], told["paper"], told["measured"])
+    return over_mu(id_, *words, course, limit, above, note=told["note"], name=told["name"], **about, **how)
 
 
 def beats_uninformed(study: Results) -> list[Claim]:
     course = study.curve(*MAIN, "mse")
     law = study.bound("uninformed", "mse").set_index("mu")["value"]
     course[["value", "low", "high"]] = course[["value", "low", "high"]].div(course["mu"].map(law), axis=0)
-    return over_mu(
-        "beats_uninformed",
-        "The attack beats the bound of an uninformed adversary at every µ",
-        "beats it by far",
-        f"MSE of DDIM over the MSE that the bound expects: largest at µ = {{mu}}, smallest {course['value'].min():.2g}",
-        course, 1, above=False,
-        note="The bound is that of an adversary who knows nothing of images, not even the pixel range.",
-        name="beats the uninformed adversary", family="beats_uninformed", metric="mse", baseline="uninformed",
-        attack="ddim",
-    )  # fmt: skip
+    about = {"family": "beats_uninformed", "metric": "mse", "baseline": "uninformed", "attack": "ddim"}
+    told = texts("beats_uninformed", "mse", smallest=course["value"].min())
+    return over_grid("beats_uninformed", course, 1, False, about, told)
 
 
 def below_rero(study: Results) -> list[Claim]:
     claims = []
-    for metric, label, sign, grid in measured_grids(study):
+    for metric, sign, grid in measured_grids(study):
         margin = sign * (grid - study.bound("rero", metric).set_index("mu")["value"])  # > 0: worse than the bound
-        claims += over_mu(
-            f"below_rero_{metric}",
-            f"The attack stays below reconstruction robustness ({label})",
-            "stays below at every µ",
-            f"smallest margin to the (0, γ)-ReRo adversary among {study.candidates} candidates, at µ = {{mu}}",
-            course_of(grid.columns, margin.to_numpy()), 0, above=True,
-            note="ReRo is drawn on the metric's axis as the expected value of an adversary who names the target with "
-            "probability γ and shows the best image that needs no release otherwise (docs/assumptions.md). "
-            "ReRo bounds exact reconstruction; where γ is small, partial success may be above this line.",
-            name=f"stays below ReRo, {label}", family="below_rero", metric=metric, baseline="rero", attack="ddim",
-        )  # fmt: skip
+        about = {"family": "below_rero", "metric": metric, "baseline": "rero", "attack": "ddim"}
+        told = texts("below_rero", metric, candidates=study.candidates)
+        claims += over_grid(f"below_rero_{metric}", course_of(grid.columns, margin.to_numpy()), 0, True, about, told)
     return claims
 
 
 def grows_with_mu(study: Results) -> list[Claim]:
     claims = []
-    for metric, label, sign, grid in measured_grids(study):
-        if len(grid.columns) < 2:
-            continue
-        claims += over_mu(
-            f"grows_with_mu_{metric}",
-            f"Success grows with µ ({label})",
-            "µ decides",
-            "smallest gain over the next smaller µ of the grid, at µ = {mu}",
-            course_of(grid.columns[1:], -sign * np.diff(grid.to_numpy(), axis=1)), 0, above=True,
-            name=f"success grows with µ, {label}", family="grows_with_mu", metric=metric, attack="ddim",
-        )  # fmt: skip
+    for metric, sign, grid in measured_grids(study):
+        if len(grid.columns) > 1:
+            course = course_of(grid.columns[1:], -sign * np.diff(grid.to_numpy(), axis=1))
+            about = {"family": "grows_with_mu", "metric": metric, "attack": "ddim"}
+            claims += over_grid(f"grows_with_mu_{metric}", course, 0, True, about, texts("grows_with_mu", metric))
     return claims
 
 
@@ -156,24 +161,22 @@ FOUND = {
 def end_of_success(study: Results, attack: str = "ddim") -> list[Claim]:
     """The mu below which output is no closer to its target than unrelated images are, for both baselines."""
     claims = []
-    for metric, label, _, _ in measured_grids(study, attack):
+    for metric, _, _ in measured_grids(study, attack):
         for baseline, (kind, text, short) in BASELINES.items():
             end = threshold(study, attack, metric, baseline)
             course = course_of(study.mu, study.gap("unconditional", attack, metric, baseline).to_numpy())
             # at the grid's first mu output cannot be told from unrelated, and from some mu on it can
             told = float(course["low"].iloc[0]) <= 0 < float(course["low"].iloc[-1]) and not np.isnan(end.value)
+            found = FOUND[end.state].format(first=study.mu[0], value=end.value)
+            words = texts("end_of_success", metric, text=text, short=short, found=found)
+            if end.low <= study.mu[0]:
+                words["note"] += " Its interval is open below: it ends at the grid's first µ."
             claims.append(
                 Claim(
-                    f"end_of_success_{metric}_{kind}",
-                    f"There is a µ below which output is no closer to the target ({label}) than {text}",
-                    "µ ≤ 5, on 32×32 and 256×256 colour images",
-                    FOUND[end.state].format(first=study.mu[0], value=end.value),
-                    end.value, end.low, end.high, end.n,
-                    "confirmed with a caveat" if told else "inconclusive",
-                    "The threshold depends on image size and on the metric; it is not a constant of the attack."
-                    + (" Its interval is open below: it ends at the grid's first µ." if end.low <= study.mu[0] else ""),
-                    course[["mu", "value", "low", "high"]].to_dict("records"),
-                    f"success ends, {label} against {short}", "end_of_success", metric, baseline, attack,
+                    id=f"end_of_success_{metric}_{kind}", **words, value=end.value, low=end.low, high=end.high, n=end.n,
+                    verdict="confirmed with a caveat" if told else "inconclusive",
+                    by_mu=course[["mu", "value", "low", "high"]].to_dict("records"),
+                    family="end_of_success", metric=metric, baseline=baseline, attack=attack,
                 )
             )  # fmt: skip
     return claims
@@ -182,71 +185,40 @@ def end_of_success(study: Results, attack: str = "ddim") -> list[Claim]:
 def ddim_below_ddpm(study: Results) -> list[Claim]:
     claims = []
     for metric in [m for m in study.measured if m != "ssim"]:
-        label = METRICS[metric].label
-        claims += over_mu(
-            f"ddim_below_ddpm_{metric}",
-            f"Deterministic DDIM is closer to the target than a DDPM sample ({label})",
-            "better data consistency, less diversity",
-            "ratio DDIM / DDPM, largest at µ = {mu}",
-            study.ratio(MAIN, ("unconditional", "ddpm"), metric), 1, above=False,
-            name=f"DDIM is closer than DDPM, {label}", family="ddim_below_ddpm", metric=metric, baseline="ddpm",
-            attack="ddim",
-        )  # fmt: skip
+        course = study.ratio(MAIN, ("unconditional", "ddpm"), metric)
+        about = {"family": "ddim_below_ddpm", "metric": metric, "baseline": "ddpm", "attack": "ddim"}
+        claims += over_grid(f"ddim_below_ddpm_{metric}", course, 1, False, about, texts("ddim_below_ddpm", metric))
     return claims
 
 
 def agreement_predicts(study: Results) -> list[Claim]:
     claims = []
     for metric in study.measured:
-        course, label = study.rank_correlations(metric), METRICS[metric].label
-        claims += over_mu(
-            f"agreement_predicts_{metric}",
-            f"Agreement between posterior samples predicts success within a fixed µ ({label})",
-            "features that persist across samples tend to be genuine",
-            f"Spearman correlation over images, smallest at µ = {{mu}}; median over µ {course['value'].median():.2f}",
-            course, 0, above=True,
-            name=f"agreement predicts success, {label}", family="agreement_predicts", metric=metric, attack="ddpm",
-        )  # fmt: skip
+        course = study.rank_correlations(metric)
+        about = {"family": "agreement_predicts", "metric": metric, "attack": "ddpm"}
+        told = texts("agreement_predicts", metric, median=course["value"].median())
+        claims += over_grid(f"agreement_predicts_{metric}", course, 0, True, about, told)
     return claims
 
 
 def prior_matters(study: Results) -> list[Claim]:
+    """The same attack told the true class, or a wrong one, over that told none."""
+    about = {"family": "prior", "metric": "mse", "baseline": "unconditional", "attack": "posterior_mean"}
     claims = []
-    for prior, text, above in (
-        ("true_class", "Knowing the class helps", False),
-        ("wrong_class", "A wrong prior hurts", True),
-    ):
-        claims += over_mu(
-            f"prior_{prior}",
-            f"{text} (MSE of the posterior mean)",
-            "the prior's quality decides; large shift hurts",
-            "ratio to the unconditional prior, strongest at µ = {mu}",
-            study.ratio((prior, "posterior_mean"), ("unconditional", "posterior_mean"), "mse"), 1, above,
-            strongest=True, name=text[0].lower() + text[1:], family="prior", metric="mse", baseline="unconditional",
-            attack="posterior_mean",
-        )  # fmt: skip
+    for prior in ("true_class", "wrong_class"):
+        course = study.ratio((prior, "posterior_mean"), ("unconditional", "posterior_mean"), "mse")
+        above = prior == "wrong_class"
+        claims += over_grid(f"prior_{prior}", course, 1, above, about, texts(prior, "mse"), strongest=True)
     return claims
 
 
 def beats_the_weaker(study: Results) -> list[Claim]:
     """More knowledge of images, less error: diffusion prior, Gaussian prior, none."""
-    wiener = ("gaussian", "wiener")
-    return over_mu(
-        "beats_wiener",
-        "The diffusion prior's posterior mean beats the Gaussian prior's (ours)",
-        OURS,
-        "MSE of the diffusion prior's posterior mean over that of the Gaussian prior's, largest at µ = {mu}",
-        study.ratio(("unconditional", "posterior_mean"), wiener, "mse"), 1, above=False,
-        name="diffusion prior beats Gaussian prior", family="prior", metric="mse", baseline="wiener",
-        attack="posterior_mean",
-    ) + over_mu(
-        "wiener_beats_raw",
-        "The Gaussian prior beats the clipped observation (ours)",
-        OURS,
-        "MSE of the Gaussian prior's posterior mean over that of the observation, largest at µ = {mu}",
-        study.ratio(wiener, ("none", "raw"), "mse"), 1, above=False,
-        name="Gaussian prior beats no prior", family="prior", metric="mse", baseline="raw", attack="wiener",
-    )  # fmt: skip
+    claims, ladder = [], (("unconditional", "posterior_mean"), ("gaussian", "wiener"), ("none", "raw"))
+    for id_, better, worse in zip(("beats_wiener", "wiener_beats_raw"), ladder, ladder[1:]):
+        about = {"family": "prior", "metric": "mse", "baseline": worse[1], "attack": better[1]}
+        claims += over_grid(id_, study.ratio(better, worse, "mse"), 1, False, about, texts(id_, "mse"))
+    return claims
 
 
 def headline(claims: list[Claim]) -> str:
