@@ -12,7 +12,7 @@ import jinja2
 
 from vpaudit.base import files, labels
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.docs import claims, config, engine, pipeline
+from vpaudit.commands.docs import architecture, claims, config, engine, pipeline
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ PAGES = [
     Page("config/README.md", "config.md.j2", config.keys),
     Page("workflow/schemas/config.schema.json", "text.j2", config.schema),
     Page("dvc.yaml", "dvc.yaml.j2", pipeline.pipeline),
+    Page("docs/architecture.md", "architecture.md.j2", architecture.packages),
     Page("README.md", "readme.md.j2", claims.readme, between="findings"),
     Page("docs/replication.md", "replication.md.j2", claims.replication),
     Page("docs/engine.md", "text.j2", engine.page),
