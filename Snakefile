@@ -38,8 +38,4 @@ rule all:
         PATHS.report,
         PATHS.summary,
         rules.figures.input,
-        [
-            PATHS.figure(name, kind)
-            for name in STUDY.experiments.with_study
-            for kind in figures.KINDS
-        ],
+        [experiment_outputs(name) for name in STUDY.experiments.with_study],

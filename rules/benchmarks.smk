@@ -32,8 +32,4 @@ rule benchmarks:
             PATHS.results / f"benchmarks/{what}.parquet"
             for what in ("peers", "overhead", "network")
         ],
-        [
-            PATHS.figure(name, kind)
-            for name in ("peers", "cost")
-            for kind in figures.KINDS
-        ],
+        experiment_figures("benchmarks"),

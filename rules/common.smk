@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from vpaudit.experiments import catalog
 from vpaudit.priors import folder
 from vpaudit.report import captions, figures
 from vpaudit.study import config as configuration, depends, shards
@@ -16,6 +17,7 @@ try:
     STUDY = configuration.resolve(
         config, "the configuration (config/config.yaml and --configfile, --config)"
     )
+    catalog.check(STUDY)
 except VpauditError as error:
     sys.exit(f"error: {error}")
 
@@ -102,39 +104,42 @@ def few_step_plan(wildcards):
 
 def figure_code(name):
     """The module that draws a figure, with all that it imports."""
-    source = figures.ALL[name].__module__.removeprefix("vpaudit.")
+    source = figures.FIGURES[name].__module__.removeprefix("vpaudit.")
     return [relative(path) for path in depends.code_of_module(source)]
 
 
-def experiment_code(wildcards):
-    """The module of an experiment, with all that it imports."""
-    name = getattr(wildcards, "experiment", None) or wildcards.measurement
+def experiment_code(wildcards, part="run"):
+    """A module of an experiment, with all that it imports."""
+    name = f"experiments.{wildcards.experiment}.{part}"
+    return [relative(path) for path in depends.code_of_module(name)]
+
+
+def experiment_settings(wildcards):
+    """The part of the configuration that an experiment depends on."""
+    return catalog.depends_on(STUDY, wildcards.experiment)
+
+
+def experiment_figures(target):
+    """Files of the figures that a target asks for."""
     return [
-        relative(path) for path in depends.code_of_module(f"experiments.{name}.run")
+        PATHS.experiment_figure(name, kind)
+        for name in catalog.figures(target)
+        for kind in figures.KINDS
     ]
 
 
-def engine_figure_inputs(wildcards):
-    """Tables of a figure that is no part of the default study."""
-    if wildcards.figure == "peers":
-        tables = [PATHS.results / "benchmarks/peers.parquet"]
-    elif wildcards.figure == "cost":
-        tables = [
-            PATHS.results / f"benchmarks/{what}.parquet"
-            for what in ("overhead", "network")
-        ]
-    elif wildcards.figure == "transition":
-        tables = [
-            PATHS.experiment("transition"),
-            *map(PATHS.table, ("metrics", "baselines")),
-        ]
-    elif wildcards.figure in figures.theory.FIGURES:
-        tables = [PATHS.table("theory"), PATHS.table("metrics"), PATHS.table("bounds")]
-    else:
-        name = {"confident": "draws"}.get(wildcards.figure, wildcards.figure)
-        tables = [PATHS.experiment(name)]
-        tables += [PATHS.experiment("distances")] * (wildcards.figure == "prediction")
-    return tables + figure_code(wildcards.figure)
+def experiment_outputs(name):
+    """Everything that an experiment makes."""
+    about = catalog.card(name)
+    return [
+        *([PATHS.experiment(name)] if about.kind != "figure" else []),
+        *([PATHS.experiment_claims(name)] if about.has_claims else []),
+        *(
+            [PATHS.experiment_figure(name, kind) for kind in figures.KINDS]
+            if about.has_figure
+            else []
+        ),
+    ]
 
 
 def arrays():
@@ -154,16 +159,14 @@ def figure_inputs(wildcards):
     return tables + own + (arrays() if wildcards.figure == "reconstructions" else [])
 
 
-def caption(wildcards):
-    """What Snakemake's report prints beside a figure."""
-    return captions.text(wildcards.figure, STUDY.model_dump(mode="json"))
-
-
-def shown(path):
+def shown(path, section):
     """A figure as it stands in Snakemake's report, under its section of the paper."""
     return report(
         path,
         caption="../workflow/report/figure.rst",
-        category=lambda wildcards: captions.section(wildcards.figure),
-        labels=lambda wildcards: {"figure": wildcards.figure, "study": STUDY.study},
+        category=section,
+        labels=lambda wildcards: {
+            "figure": wildcards.get("figure") or wildcards.experiment,
+            "study": STUDY.study,
+        },
     )

@@ -30,7 +30,7 @@ rule summary:
             PATHS.table(table)
             for table in ("metrics", "baselines", "consistency", "bounds")
         ],
-        [PATHS.experiment(name) for name in STUDY.experiments.with_study],
+        [PATHS.experiment_claims(name) for name in STUDY.experiments.with_study],
         code("summary"),
     output:
         PATHS.summary,

@@ -1,6 +1,6 @@
-# in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.parquet, figures/<study>-engine/*
-# Beyond the paper's study and not part of the default target: `snakemake experiments`.
-from vpaudit.base.labels import EXPERIMENTS, MEASUREMENTS
+# in:  targets.npz, priors      out: results/<study>/experiments/<experiment>.{parquet,claims.json}, figures/<study>-engine/*
+# Beyond the paper's study and not part of the default target: `snakemake experiments`, or one of them by its name.
+AT_EACH_MU, OVER_ALL_MU = catalog.names("each mu"), catalog.names("all mu")
 
 
 rule experiment:
@@ -22,7 +22,7 @@ rule experiment:
     resources:
         gpu=1,
     params:
-        settings=settings("experiments"),
+        settings=experiment_settings,
     shell:
         stage(
             "experiment",
@@ -37,62 +37,98 @@ rule measurement:
         PATHS.gaussian / "gaussian.safetensors",
         experiment_code,
     output:
-        PATHS.experiment("{measurement}"),
+        PATHS.experiment("{experiment}"),
     log:
-        PATHS.log("measurement-{measurement}"),
+        PATHS.log("measurement-{experiment}"),
     benchmark:
-        PATHS.timing("measurement-{measurement}")
+        PATHS.timing("measurement-{experiment}")
     wildcard_constraints:
-        measurement="|".join(MEASUREMENTS),
+        experiment="|".join(OVER_ALL_MU),
     conda:
         "../environment.yml"
     threads: CORES
     resources:
         gpu=1,
     params:
-        settings=lambda wildcards: depends.settings(
-            STUDY, "dpsgd" if wildcards.measurement == "dpsgd" else "experiments"
-        ),
+        settings=experiment_settings,
     shell:
-        stage("experiment", "--name {wildcards.measurement} --threads {threads}")
+        stage("experiment", "--name {wildcards.experiment} --threads {threads}")
 
 
 rule experiment_table:
     input:
         lambda wildcards: [
             PATHS.experiment(wildcards.experiment, f"{mu:g}")
-            for mu in STUDY.experiment_mu(wildcards.experiment)
+            for mu in catalog.mu(STUDY, wildcards.experiment)
         ],
     output:
         PATHS.experiment("{experiment}"),
     log:
         PATHS.log("experiment-{experiment}"),
     wildcard_constraints:
-        experiment="|".join(EXPERIMENTS),
+        experiment="|".join(AT_EACH_MU),
     conda:
         "../environment.yml"
     shell:
         stage("experiment_table", "--name {wildcards.experiment}")
 
 
-# The denoised gradients alone: `snakemake --configfile config/dpsgd.yaml dpsgd` is the full version.
-rule dpsgd:
+rule experiment_claims:
     input:
-        [PATHS.figure("dpsgd", kind) for kind in figures.KINDS],
+        PATHS.experiment("{experiment}"),
+        lambda wildcards: experiment_code(wildcards, "claims"),
+    output:
+        PATHS.experiment_claims("{experiment}"),
+    log:
+        PATHS.log("claims-{experiment}"),
+    conda:
+        "../environment.yml"
+    shell:
+        stage("experiment_claims", "--name {wildcards.experiment}")
+
+
+rule experiment_figure:
+    input:
+        lambda wildcards: [
+            PATHS.table(table)
+            for table in catalog.card(wildcards.experiment).figure_tables
+        ],
+        lambda wildcards: experiment_code(wildcards, "figure"),
+    output:
+        [
+            PATHS.experiment_figure("{experiment}", kind)
+            for kind in ("pdf", "csv", "txt")
+        ],
+        png=shown(
+            PATHS.experiment_figure("{experiment}", "png"),
+            lambda wildcards: catalog.card(wildcards.experiment).section,
+        ),
+    log:
+        PATHS.log("engine-figure-{experiment}"),
+    wildcard_constraints:
+        experiment="|".join(catalog.figures()),
+    conda:
+        "../environment.yml"
+    params:
+        settings=settings("figures"),
+        caption=lambda wildcards: captions.of_experiment(
+            catalog.card(wildcards.experiment).caption, STUDY.model_dump(mode="json")
+        ),
+    shell:
+        stage("experiment_figure", "--name {wildcards.experiment}")
 
 
 rule experiments:
     input:
-        [PATHS.experiment(name) for name in EXPERIMENTS + MEASUREMENTS],
-        [
-            PATHS.figure(name, kind)
-            for name in (
-                *EXPERIMENTS,
-                "confident",
-                "scale",
-                "shift",
-                "transition",
-                "dpsgd",
-            )
-            for kind in figures.KINDS
-        ],
+        [PATHS.experiment(name) for name in AT_EACH_MU + OVER_ALL_MU],
+        experiment_figures("experiments"),
+
+
+# Each by its name: `snakemake --configfile config/dpsgd.yaml dpsgd` runs the denoised gradients in full.
+for name in catalog.cards():
+
+    rule:
+        name:
+            name
+        input:
+            experiment_outputs(name),

@@ -6,7 +6,10 @@ rule figure:
         figure_inputs,
     output:
         [PATHS.figure("{figure}", kind) for kind in ("pdf", "csv", "txt")],
-        png=shown(PATHS.figure("{figure}", "png")),
+        png=shown(
+            PATHS.figure("{figure}", "png"),
+            lambda wildcards: captions.SECTIONS[wildcards.figure],
+        ),
     log:
         PATHS.log("figure-{figure}"),
     wildcard_constraints:
@@ -15,24 +18,9 @@ rule figure:
         "../environment.yml"
     params:
         settings=settings("figures"),
-        caption=caption,
-    shell:
-        stage("figure", "--name {wildcards.figure}")
-
-
-rule engine_figure:
-    input:
-        engine_figure_inputs,
-    output:
-        [PATHS.engine_figures / f"{{figure}}.{kind}" for kind in ("pdf", "csv", "txt")],
-        png=shown(PATHS.engine_figures / "{figure}.png"),
-    log:
-        PATHS.log("engine-figure-{figure}"),
-    conda:
-        "../environment.yml"
-    params:
-        settings=settings("figures"),
-        caption=caption,
+        caption=lambda wildcards: captions.text(
+            wildcards.figure, STUDY.model_dump(mode="json")
+        ),
     shell:
         stage("figure", "--name {wildcards.figure}")
 

@@ -23,8 +23,4 @@ rule theory_table:
 rule theory:
     input:
         PATHS.table("theory"),
-        [
-            PATHS.figure(name, kind)
-            for name in ("information", "floors")
-            for kind in figures.KINDS
-        ],
+        experiment_figures("theory"),

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from vpaudit.base.randomness import generator
+from vpaudit.experiments.peers.figure import contest
 from vpaudit.priors.network import NetworkPrior
 from vpaudit.priors.train import build_network, build_scheduler
-from vpaudit.report.figures.engine import contest
 from vpaudit.sampling import samplers
 from vpaudit.study.config import Training
 

@@ -9,28 +9,23 @@ from vpaudit.base.errors import VpauditError
 from vpaudit.commands.docs import claims, engine, pages
 from vpaudit.commands.docs.pages import Page
 from vpaudit.commands.main import main
+from vpaudit.experiments import catalog
 
 
-@pytest.fixture
-def figures(tmp_path):
-    folder = tmp_path / "figures" / "toy"
-    folder.mkdir(parents=True)
-    rows = [
-        ("few_step", 6, mu, metric, value, value - 0.01, value + 0.01, 64)
-        for mu in (5, 10)
-        for metric, value in (("mse", 1.004), ("ssim", 0.997))
-    ]
-    table = pd.DataFrame(rows, columns=["solver", "calls", "mu", "metric", "value", "low", "high", "n"])
-    table.to_csv(folder / "calls.csv", index=False)
-    return folder
+def test_an_answer_shows_the_numbers_of_the_table():
+    rows = [(5, "mse", 1.054), (5, "ssim", 0.997), (10, "mse", 1.104), (10, "ssim", 0.998)]
+    table = pd.DataFrame(rows, columns=["mu", "metric", "value"])
+    table = table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01, n=64)
+    text = """{% set worst = most("metric == 'mse'") %}
+        {{ worst }} at µ = {{ worst.mu }}; {{ least("mu == 5") }}; n = {{ n() }}"""
+    card = catalog.card("calls").model_copy(update={"answer": text})
+    assert engine.answer(card, table) == "1.1 [1.09, 1.11] at µ = 10; 0.997 [0.987, 1.01]; n = 64"
 
 
-def test_numbers_and_intervals_are_those_of_the_table(figures):
-    text = engine.text_of(figures)
-    assert "| mse | 6 | 1 [0.994, 1.01] | 1 [0.994, 1.01] |" in text
-    assert "mu = 5 | mu = 10" in text
-    assert "\n\nn = 64.\n" in text
-    assert text.count("Not run.") == len(engine.SECTIONS) - 2
+def test_an_experiment_that_was_not_run_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "FIGURES", tmp_path)
+    page = pages.render(Page("docs/engine.md", "engine.md.j2", engine.page))
+    assert page.count("Not run: `snakemake") == sum(bool(card.question) for card in catalog.cards().values())
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 """Every experiment runs on real digits with a tiny random network, and its table says what theory fixes in advance."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from vpaudit import experiments
 from vpaudit.base.errors import VpauditError
-from vpaudit.base.labels import EXPERIMENTS, MEASUREMENTS
 from vpaudit.base.randomness import generator
 from vpaudit.experiments import bench as bench_module
+from vpaudit.experiments import catalog, stage
 from vpaudit.experiments.averaging import run as averaging
 from vpaudit.experiments.ball import run as ball
 from vpaudit.experiments.bench import Bench
@@ -21,6 +22,7 @@ from vpaudit.experiments.dpsgd import run as dpsgd
 from vpaudit.experiments.draws import run as draws
 from vpaudit.experiments.fitted import run as fitted
 from vpaudit.experiments.gradients import run as gradients
+from vpaudit.experiments.prediction.figure import by_distance, fit
 from vpaudit.experiments.rounds import run as rounds
 from vpaudit.experiments.scale import run as scale
 from vpaudit.experiments.scores import run as scores
@@ -28,14 +30,32 @@ from vpaudit.experiments.shift import run as shift
 from vpaudit.experiments.transition import run as transition
 from vpaudit.measure import distances
 from vpaudit.priors.train import build_network, build_scheduler
-from vpaudit.report import figures
-from vpaudit.report.figures import questions
 from vpaudit.sampling import few_step
 from vpaudit.stages import data as data_stage
 from vpaudit.stages import priors as priors_stage
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Training
 from vpaudit.study.layout import Layout
+
+DPSGD = {
+    "methods": ["plain", "kalman", "wiener", "subspace", "diffusion"],
+    "epsilons": [1, 8],
+    "seeds": 2,
+    "steps": 4,
+    "gradient_prior": {
+        "images_seen": 64,
+        "batch_size": 16,
+        "width": 32,
+        "layers": 1,
+        "heads": 2,
+        "patch_size": 4,
+        "compile": False,
+        "precision": "float32",
+        "warmup_steps": 1,
+        "sigma_range": (0.05, 100.0),
+    },
+}
+COMMON = {"dataset", "image", "mu", "metric", "value"}
 
 
 @pytest.fixture(scope="module")
@@ -48,24 +68,7 @@ def bench(tmp_path_factory):
             "images": 6,
             "mu": [10],
             "compile": False,
-            "dpsgd": {
-                "methods": ["plain", "kalman", "wiener", "subspace", "diffusion"],
-                "epsilons": [1, 8],
-                "seeds": 2,
-                "steps": 4,
-                "gradient_prior": {
-                    "images_seen": 64,
-                    "batch_size": 16,
-                    "width": 32,
-                    "layers": 1,
-                    "heads": 2,
-                    "patch_size": 4,
-                    "compile": False,
-                    "precision": "float32",
-                    "warmup_steps": 1,
-                    "sigma_range": (0.05, 100.0),
-                },
-            },
+            "settings": {"dpsgd": DPSGD},
         },
         "prior": {"path": str(folder / "prior"), "gaussian": str(folder / "gaussian"), "precision": "float32"},
     }
@@ -142,22 +145,34 @@ def table_of(bench, _small):
 
     def get(name):
         if name not in made:
-            made[name] = experiments.run(name, bench)
+            made[name] = catalog.module(name, "run").run(bench)
         return made[name]
 
     return get
 
 
-def _results(bench, folder):
-    """The folder of a study that has no experiment yet."""
-    (folder / "experiments").mkdir()
-    configuration.save(bench.config, folder / "config.yaml")
+@pytest.fixture
+def draw(bench, tmp_path):
+    """(name, table) -> folder of the files drawn of it, by the stage; tables of further experiments by name."""
+    layout = Layout(bench.config)
+    layout.results, layout.figures = tmp_path / "results", tmp_path / "figures"
+    (layout.results / "experiments").mkdir(parents=True)
+    configuration.save(bench.config, layout.config)
+
+    def draw(name, **tables):
+        for other, table in tables.items():
+            table.to_parquet(layout.experiment(other), index=False)
+        stage.experiment_figure(bench.config, layout, name)
+        assert layout.experiment_figure(name, "png").stat().st_size > 10_000
+        return layout.engine_figures
+
+    return draw
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", catalog.names("each mu"))
 def test_every_experiment_makes_a_finite_long_table(bench, table_of, name):
     table = table_of(name)
-    assert {"dataset", "image", "mu", "metric", "value"} <= set(table.columns)
+    assert set(table.columns) == COMMON | set(catalog.card(name).columns)
     assert np.isfinite(table["value"]).all()
     known = set(bench.ids.tolist())
     if name == "fitted":  # is about other images
@@ -170,9 +185,10 @@ def test_every_experiment_makes_a_finite_long_table(bench, table_of, name):
     assert pd.api.types.is_float_dtype(table["value"])
 
 
-@pytest.mark.parametrize("name", MEASUREMENTS)
+@pytest.mark.parametrize("name", catalog.names("all mu"))
 def test_every_measurement_of_the_prior_makes_a_finite_table(table_of, name):
     table = table_of(name)
+    assert COMMON | set(catalog.card(name).columns) >= set(table.columns) >= {"metric", "value"}
     assert len(table) >= 10
     assert np.isfinite(table["value"]).all()
     assert (
@@ -186,14 +202,11 @@ def test_small_balls_are_read_from_rising_distances(table_of):
         assert rows.sort_values("rank")["value"].is_monotonic_increasing
 
 
-def test_shift_is_drawn_and_no_shift_is_no_distance(bench, table_of, tmp_path):
+def test_shift_is_drawn_and_no_shift_is_no_distance(table_of, draw):
     table = table_of("shift")
     same = table[(table["prior"] == table["target"]) & (table["metric"] != "mse")]
     assert np.allclose(same["value"], 0, atol=1e-4)
-    _results(bench, tmp_path)
-    table.to_parquet(tmp_path / "experiments" / "shift.parquet", index=False)
-    figures.render("shift", tmp_path, tmp_path / "out")
-    assert (tmp_path / "out" / "shift.png").stat().st_size > 10_000
+    draw("shift", shift=table)
 
 
 def test_pixels_known_to_lie_in_a_range_are_denoised_as_a_truncated_gaussian():
@@ -205,7 +218,7 @@ def test_pixels_known_to_lie_in_a_range_are_denoised_as_a_truncated_gaussian():
     assert np.allclose(found.numpy(), truth, atol=1e-5)
 
 
-def test_what_draws_agree_on_is_drawn(bench, table_of, tmp_path):
+def test_what_draws_agree_on_is_drawn(bench, table_of, draw):
     """Rates, and pixels of examples that make whole images."""
     table = table_of("draws")
     rates = table[table["metric"].str.startswith("conformal_") & (table["metric"] != "conformal_factor")]
@@ -215,23 +228,17 @@ def test_what_draws_agree_on_is_drawn(bench, table_of, tmp_path):
     image = targets["image"].iloc[0]
     shown = targets[targets["image"] == image].sort_values("place")["value"]
     assert np.allclose(shown, bench.x[bench.ids.tolist().index(image)].flatten().numpy())
-    _results(bench, tmp_path)
-    table.to_parquet(tmp_path / "experiments" / "draws.parquet", index=False)
     for name in ("draws", "confident"):
-        figures.render(name, tmp_path, tmp_path / "out")
-        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+        draw(name, draws=table)
 
 
-def test_dpsgd_is_paired_and_drawn(bench, table_of, tmp_path):
+def test_dpsgd_is_paired_and_drawn(table_of, draw):
     """Every method, budget and seed once; figures of accuracy and of what is gained over plain DP-SGD."""
     table = table_of("dpsgd")
     assert table.groupby(["method", "public"]).size().eq(4).all()
     assert set(table["method"]) == {"plain", "kalman", "wiener", "subspace", "diffusion"}
     assert table["value"].between(0, 1).all()
-    _results(bench, tmp_path)
-    table.to_parquet(tmp_path / "experiments" / "dpsgd.parquet", index=False)
-    figures.render("dpsgd", tmp_path, tmp_path / "out")
-    gains = pd.read_csv(tmp_path / "out" / "dpsgd.csv").query("quantity == 'gain over plain'")
+    gains = pd.read_csv(draw("dpsgd", dpsgd=table) / "dpsgd.csv").query("quantity == 'gain over plain'")
     assert (gains["n"] == 2).all()
 
 
@@ -254,38 +261,32 @@ def test_a_distance_that_explains_the_error_is_told_from_one_that_does_not():
     points = pd.DataFrame([("a", 5.0, 0.1), ("b", 5.0, 0.2), ("a", 50.0, 0.01), ("b", 50.0, 0.02)])
     points.columns = ["prior", "mu", "achieved_value"]
     right = pd.DataFrame({"prior": ["a", "b"], "value": [1.0, 3.0]})
-    assert questions._fit(points, questions._by_distance(points, right))[:2] == pytest.approx((1, 1))
+    assert fit(points, by_distance(points, right))[:2] == pytest.approx((1, 1))
     none = points.assign(achieved_value=points.groupby("mu")["achieved_value"].transform("mean"))
-    assert questions._fit(points, none["achieved_value"])[1] == pytest.approx(0, abs=0.1)
+    assert fit(points, none["achieved_value"])[1] == pytest.approx(0, abs=0.1)
 
 
-def test_scale_is_drawn_and_judged(bench, table_of, tmp_path):
-    _results(bench, tmp_path)
-    table_of("scale").to_parquet(tmp_path / "experiments" / "scale.parquet", index=False)
-    figures.render("scale", tmp_path, tmp_path / "out")
-    judged = pd.read_csv(tmp_path / "out" / "scale.csv").query("quantity == 'rank correlation between sizes'")
+def test_scale_is_drawn_and_judged(table_of, draw):
+    drawn = pd.read_csv(draw("scale", scale=table_of("scale")) / "scale.csv")
+    judged = drawn[drawn["quantity"] == "rank correlation between sizes"]
     assert ((judged["value"] <= 1) & (judged["value"] > 0)).all()
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_is_drawn(bench, table_of, tmp_path, name):
+@pytest.mark.parametrize("name", catalog.names("each mu"))
+def test_every_experiment_is_drawn(table_of, draw, name):
     """From two values of mu; PNG, PDF and CSV, and the CSV holds intervals around its values."""
-    _results(bench, tmp_path)
     both = pd.concat([table_of(name), table_of(name).assign(mu=20.0)])
-    both.to_parquet(tmp_path / "experiments" / f"{name}.parquet", index=False)
-    if name == "prediction":
-        table_of("distances").to_parquet(tmp_path / "experiments" / "distances.parquet", index=False)
-    figures.render(name, tmp_path, tmp_path / "out")
-    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
-    drawn = pd.read_csv(tmp_path / "out" / f"{name}.csv").dropna(subset=["low"])  # how well a line fits has no interval
+    others = {Path(other).name: table_of(Path(other).name) for other in catalog.card(name).tables}
+    drawn = pd.read_csv(draw(name, **{name: both}, **others) / f"{name}.csv")
+    drawn = drawn.dropna(subset=["low"])  # how well a line fits has no interval
     assert len(drawn)
     assert ((drawn["low"] <= drawn["value"] + 1e-9) & (drawn["value"] <= drawn["high"] + 1e-9)).all()
     assert (drawn["n"] >= 1).all()
 
 
-def test_a_missing_experiment_says_how_to_make_it(tmp_path):
+def test_a_missing_experiment_says_how_to_make_it(draw):
     with pytest.raises(VpauditError, match="snakemake experiments"):
-        figures.render("calls", tmp_path, tmp_path / "out")
+        draw("calls")
 
 
 def test_one_call_is_the_posterior_mean_whatever_the_solver(table_of):
@@ -332,6 +333,6 @@ def test_calibration_of_exact_and_of_too_narrow_draws():
     assert float(narrow["coverage"].mean()) < 0.7
 
 
-def test_an_unknown_experiment_is_named(bench):
+def test_an_unknown_experiment_is_named():
     with pytest.raises(VpauditError, match="no experiment 'curious'"):
-        experiments.run("curious", bench)
+        catalog.module("curious", "run")

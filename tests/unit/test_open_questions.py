@@ -6,13 +6,14 @@ import pytest
 from fake_results import gains
 
 from vpaudit.base import stats
-from vpaudit.experiments import open_questions
+from vpaudit.experiments.dpsgd import claims as dpsgd
+from vpaudit.experiments.draws import claims as of_draws
 
 IMAGES = 60
 
 
 def test_gains_are_paired_by_seed_and_judged_together():
-    claims = {c.id: c for c in open_questions.of_tables({"dpsgd": gains()})}
+    claims = {c.id: c for c in dpsgd.of(gains())}
     verdicts = {name.split("_")[2]: claim.verdict for name, claim in claims.items()}
     assert verdicts == {"kalman": "confirmed", "wiener": "not confirmed", "subspace": "inconclusive"}
     kalman = claims["denoising_logistic_kalman_none"]
@@ -59,7 +60,7 @@ def agreement(rate_right: float, rate_wrong: float) -> pd.DataFrame:
 
 
 def test_agreement_is_held_against_the_best_statistic_and_rates_against_the_guarantee():
-    claims = {c.id: c for c in open_questions.of_tables({"draws": agreement(0.02, 0.1)})}
+    claims = {c.id: c for c in of_draws.of(agreement(0.02, 0.1))}
     lead = claims["agreement_beats_statistics"]
     assert lead.verdict == "confirmed"
     assert 0.1 < lead.value < 0.6
@@ -67,6 +68,6 @@ def test_agreement_is_held_against_the_best_statistic_and_rates_against_the_guar
     assert "{" not in lead.measured
     assert claims["conformal_unconditional"].verdict == "confirmed"
     assert claims["conformal_wrong_class"].verdict == "confirmed"
-    worse = {c.id: c for c in open_questions.of_tables({"draws": agreement(0.08, 0.03)})}
+    worse = {c.id: c for c in of_draws.of(agreement(0.08, 0.03))}
     assert worse["conformal_unconditional"].verdict == "not confirmed"
     assert worse["conformal_wrong_class"].verdict == "not confirmed"

@@ -8,6 +8,7 @@ import pytest
 from fake_results import MU, gains, write
 
 from vpaudit.base import stats
+from vpaudit.experiments import stage
 from vpaudit.report import claims, paper_claims
 from vpaudit.study import config as configuration
 from vpaudit.study.layout import Layout
@@ -60,7 +61,8 @@ def found(tmp_path_factory):
     layout = Layout(config)
     layout.results = write(folder / "results")
     (layout.results / "experiments").mkdir()
-    gains().to_parquet(layout.results / "experiments" / "dpsgd.parquet", index=False)
+    gains().to_parquet(layout.experiment("dpsgd"), index=False)
+    stage.experiment_claims(config, layout, "dpsgd")
     (folder / "prior").mkdir()
     card = {"data": "discs", "parameters": 9, "images_seen": 5, "passes": 1.5, "steps": 5, "steps_planned": 10}
     (folder / "prior" / "card.json").write_text(json.dumps(card))

@@ -18,7 +18,7 @@ SMALL = {
         {"name": "ddim", "kind": "ddim", "steps": 3},
         {"name": "ddpm", "kind": "ddim", "steps": 3, "eta": 1.0, "draws": 2},
     ],
-    "experiments": {"dpsgd": {"epsilons": [8], "seeds": 2, "steps": 5, "methods": ["plain", "kalman"]}},
+    "experiments": {"settings": {"dpsgd": {"epsilons": [8], "seeds": 2, "steps": 5, "methods": ["plain", "kalman"]}}},
     "evaluate": {"metrics": ["mse", "psnr", "ssim", "ncc"], "unrelated": 1},
 }
 TRACKED = (*PARTS, ".gitignore", ".dvcignore", "dvc.yaml", ".dvc/config", ".dvc/.gitignore")

@@ -24,27 +24,6 @@ METRICS = {
 LPIPS = ("lpips_vgg_64", "lpips_vgg")  # a study has one of them
 MAIN_METRICS = ("mse", "ssim", *LPIPS)  # those in which the paper's claims are checked
 
-# Experiments beyond the paper's study (workflow/vpaudit/experiments), each with a figure of the same name.
-EXPERIMENTS = (
-    "calls",
-    "calibration",
-    "averaging",
-    "knowledge",
-    "rounds",
-    "gradients",
-    "prediction",
-    "draws",
-    "precision",
-    "fitted",
-)
-WHOLE_GRID = ("calls", "fitted")  # those that run at every mu of the study, and not of the experiments' shorter grid
-# Those that run over all mu at once, for docs/theory.md and the question of denoised gradients.
-MEASUREMENTS = ("curves", "scores", "ball", "scale", "shift", "transition", "distances", "dpsgd")
-# Figures that are no part of the default study, and lie in a folder of their own.
-ENGINE_FIGURES = (
-    *EXPERIMENTS, "confident", "scale", "shift", "transition", "dpsgd", "peers", "cost", "information", "floors",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Look:

@@ -11,6 +11,7 @@ from vpaudit import data
 from vpaudit.attack import reconstruct
 from vpaudit.base import pixels
 from vpaudit.base.errors import VpauditError
+from vpaudit.base.files import ROOT
 from vpaudit.measure import metrics
 from vpaudit.measure.meter import Meter
 from vpaudit.priors import samples
@@ -21,7 +22,9 @@ from vpaudit.stages.inputs import read_targets
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
 
+SHARED = ROOT.parent / "shared" / "data"  # further data sets, used where they are
 LONG_CHAIN = 200  # steps after which the ancestral chain has converged
+PRIORS = ("unconditional", "true_class", "wrong_class", "gaussian")  # that an adversary may hold
 BLANK = 784  # gradient coordinates without image that a release carries, as many as an image has
 
 

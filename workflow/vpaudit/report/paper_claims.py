@@ -16,7 +16,6 @@ import yaml
 
 from vpaudit.base import files, machine, stats
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
-from vpaudit.experiments import open_questions
 from vpaudit.report.claims import LEFT_OPEN, OURS, Claim, course_of, over_mu
 from vpaudit.report.results import Results
 from vpaudit.study.config import Config
@@ -36,7 +35,7 @@ def build(config: Config, layout: Layout) -> dict:
         prior_matters, beats_the_weaker,
     )  # fmt: skip
     claims = [claim for make in makers for claim in make(study)]
-    claims += open_questions.of_tables({n: study.experiment(n) for n in config.experiments.with_study})
+    claims += [Claim(**c) for n in config.experiments.with_study for c in files.read_json(layout.experiment_claims(n))]
     card = layout.prior_card
     return {
         "study": config.study,

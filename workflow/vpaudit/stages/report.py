@@ -41,7 +41,7 @@ def latex(config: Config, layout: Layout) -> None:
         "claims": tables.claims(files.read_json(layout.summary)),
     }
     for name, text in made.items():
-        caption = captions.with_commit(name, config.model_dump(mode="json"))
+        caption = captions.with_commit(captions.text(name, config.model_dump(mode="json")))
         for kind, content in (("tex", text), ("txt", caption)):
             with files.atomic(layout.figure(name, kind)) as temporary:
                 temporary.write_text(content, encoding="utf-8")

@@ -7,14 +7,15 @@ valid name, and gives the configuration that is saved beside the results. Nothin
 import difflib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
-from vpaudit.base.labels import WHOLE_GRID
+
+Model = TypeVar("Model", bound="Section")
 
 
 class Section(BaseModel):
@@ -222,39 +223,16 @@ class Bounds(Section):
     candidates: int = Field(2000, ge=2, description="size n of the ReRo adversary's candidate set; kappa = 1/n")
 
 
-class DpSgd(Section):
-    """Experiment `dpsgd`: denoising gradients inside DP-SGD. The full version is config/dpsgd.yaml."""
-
-    models: list[Literal["logistic", "convolutional", "features"]] = Field(
-        ["logistic"], description="classifiers trained; features: logistic on frozen features of features_data"
-    )
-    methods: list[Literal["plain", "kalman", "wiener", "subspace", "diffusion"]] = Field(
-        ["plain", "kalman", "wiener", "subspace"], description="what is done to the released gradient; needs plain"
-    )
-    epsilons: list[float] = Field([1, 8], description="budgets at delta = 1e-5, each > 0")
-    seeds: int = Field(3, ge=1, description="runs of each, paired between methods")
-    steps: int = Field(200, ge=1, description="DP-SGD steps at sample rate 0.1")
-    private: int = Field(10_000, ge=1, description="private images at most")
-    features_data: str = Field("cifar10_local", description="data set of the model `features`")
-    gradient_prior: Training = Field(
-        Training(
-            images_seen=64_000, batch_size=64, width=128, layers=4, heads=4, sigma_range=(0.05, 100.0), compile=False,
-            label_dropout=0.0, optimizer="adamw",
-        ),
-        description="training of the diffusion model over public gradients",
-    )  # fmt: skip
-
-
 class Experiments(Section):
     """`snakemake experiments`: beyond the paper's study; but for with_study not part of the default run."""
 
     mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
     images: int = Field(64, ge=2, description="the first of the study's images")
     compile: bool = Field(True, description="torch.compile the network, which pays in jobs as long as these")
-    with_study: list[Literal["dpsgd", "draws"]] = Field(
+    with_study: list[str] = Field(
         ["dpsgd"], description="experiments that the default target runs too, with claims in summary.json"
     )
-    dpsgd: DpSgd = DpSgd()
+    settings: dict[str, dict] = Field({}, description="sections of single experiments, by name: see below")
 
     @field_validator("mu")
     @classmethod
@@ -339,10 +317,6 @@ class Config(Section):
         """The mu grid as it stands in file names."""
         return [f"{mu:g}" for mu in self.mechanism.mu]
 
-    def experiment_mu(self, name: str) -> list[float]:
-        """The mu at which an experiment runs."""
-        return self.mechanism.mu if name in WHOLE_GRID else self.experiments.mu
-
     @property
     def lpips(self) -> str | None:
         """The LPIPS variant that the study measures, if any."""
@@ -359,12 +333,21 @@ def resolve(overlay: dict, source: str = "config") -> Config:
     Raises:
         VpauditError: an unknown key (with the nearest valid one), or a value out of range; all problems at once.
     """
+    return checked(Config, overlay, f"{source} is not a valid study")
+
+
+def checked(model: type[Model], content: dict, refusal: str) -> Model:
+    """`content` as a section.
+
+    Raises:
+        VpauditError: `refusal`, and all problems by place.
+    """
     try:
-        return Config.model_validate(overlay)
+        return model.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors()]
+        problems = [_problem(item, model) for item in error.errors()]
         raise VpauditError(
-            f"{source} is not a valid study:\n" + "\n".join(f"  - {p}" for p in problems),
+            f"{refusal}:\n" + "\n".join(f"  - {p}" for p in problems),
             "config/README.md lists every key with its range and default",
         ) from None
 
@@ -409,11 +392,11 @@ def save(config: Config, path: str | Path) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _problem(item: dict) -> str:
+def _problem(item: dict, model: type[Section]) -> str:
     place = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
         return f"{place or 'the study'}: {item['msg'].removeprefix('Value error, ')} (got {_short(item['input'])})"
-    section = _section_at(item["loc"][:-1])
+    section = _section_at(item["loc"][:-1], model)
     known = list(section.model_fields)
     near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
     return f"unknown key {place!r}; " + (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}")
@@ -424,8 +407,7 @@ def _short(value) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def _section_at(location: tuple) -> type[BaseModel]:
-    section = Config
+def _section_at(location: tuple, section: type[Section]) -> type[BaseModel]:
     for part in location:
         if isinstance(part, int):
             section = Attack

@@ -7,6 +7,7 @@ count with it. Settings are listed below, as keys of the configuration.
 
 import ast
 import json
+import sys
 from functools import lru_cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -37,6 +38,8 @@ STAGES = {
     "closing": "stages.report",
     "experiment": "experiments.stage",
     "experiment_table": "experiments.stage",
+    "experiment_figure": "experiments.stage",
+    "experiment_claims": "experiments.stage",
 }
 # Keys on which the outputs of a group of rules depend, besides their input files; "-" leaves a key out. Snakemake runs
 # a rule again when one of them changes, DVC records them; any other (figures.style for reconstruct) runs nothing again.
@@ -49,8 +52,7 @@ SETTINGS = {
     "evaluate": "seed evaluate",
     "bounds": "bounds mechanism",
     "summary": "mechanism.mu study experiments.with_study",
-    "experiments": "seed mechanism -mechanism.mu prior -prior.training -prior.few_step experiments.images",
-    "dpsgd": "seed data.name experiments.dpsgd",
+    "experiments": "seed data.name mechanism -mechanism.mu prior -prior.training -prior.few_step",
     "figures": "figures mechanism.mu",
     "report": "study report",
 }
@@ -59,6 +61,7 @@ NO_RESULT = {
     PACKAGE / f"{name}.py"
     for name in ("__init__", "base/errors", "study/config", "study/layout", "study/depends", "study/checkpoints")
 }
+CARD = "card.yaml"  # what is said of an experiment, not what it does
 OTHER_FILES = (".yaml", ".html", ".css", ".js", ".md")
 
 
@@ -111,7 +114,7 @@ def _closure(found: set[Path], waiting: set[Path]) -> list[Path]:
         found.add(path)
         waiting |= _imports_of(path)
     folders = {path.parent for path in found}
-    beside = {p for folder in folders for p in folder.iterdir() if p.suffix in OTHER_FILES}
+    beside = {p for folder in folders for p in folder.iterdir() if p.suffix in OTHER_FILES and p.name != CARD}
     return sorted(found | beside)
 
 
@@ -139,5 +142,10 @@ def _imports(nodes: list) -> set[Path]:
 
 @lru_cache
 def _file(name: str) -> Path | None:
-    base = PACKAGE.joinpath(*name.split(".")[1:])
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
+    """Where a module is; a package that is loaded may have folders elsewhere, as that of the experiments has."""
+    _, *parts = name.split(".")
+    package = sys.modules.get(f"vpaudit.{parts[0]}") if parts else None
+    folders = map(Path, getattr(package, "__path__", [PACKAGE.joinpath(*parts[:1])]))
+    bases = [folder.joinpath(*parts[1:]) for folder in folders]
+    paths = [path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py")]
+    return next((path for path in paths if path.exists()), None)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from vpaudit.base import files
-from vpaudit.base.labels import ENGINE_FIGURES
 from vpaudit.study.config import Config
 
 
@@ -63,6 +62,10 @@ class Layout:
             return self.results / "experiments" / f"{name}.parquet"
         return self.results / "experiments" / "parts" / name / f"mu={mu}.parquet"
 
+    def experiment_claims(self, name: str) -> Path:
+        """What an experiment's table says on its claims."""
+        return self.results / "experiments" / f"{name}.claims.json"
+
     @property
     def summary(self) -> Path:
         return self.results / "summary.json"
@@ -76,8 +79,12 @@ class Layout:
         return Path("logs") / self.results.name / f"{job}.log"
 
     def figure(self, name: str, kind: str) -> Path:
-        """A file of a figure; those of experiments lie in figures/<study>-engine."""
-        return (self.engine_figures if name in ENGINE_FIGURES else self.figures) / f"{name}.{kind}"
+        """A file of a figure of the paper's study."""
+        return self.figures / f"{name}.{kind}"
+
+    def experiment_figure(self, name: str, kind: str) -> Path:
+        """A file of an experiment's figure."""
+        return self.engine_figures / f"{name}.{kind}"
 
     @property
     def engine_figures(self) -> Path:

@@ -5,16 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from vpaudit.base import files, stats
+from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
-from vpaudit.experiments import open_questions
-from vpaudit.experiments.dpsgd.run import TRIES
+from vpaudit.experiments import catalog
 
-# Fuller experiments on what the paper leaves open, where they are on record.
-RECORDS = {
-    "draws": Path("results/embedded/experiments/draws.parquet"),
-    "dpsgd": Path("results/dpsgd/experiments/dpsgd.parquet"),
-}
 SUMMARY = Path("results/embedded/summary.json")
 CIFAR10 = Path("results/cifar10/summary.json"), Path("resources/priors/cifar10_unet/card.json")
 GROUPS = {  # families of claims under the headings of docs/replication.md; others are open questions
@@ -62,37 +56,13 @@ def grouped(claims: list[dict]) -> dict[str, list[dict]]:
 
 def _left_open() -> dict:
     """What the fuller experiments say on questions that the paper leaves open."""
-    tables = {name: pd.read_parquet(path) for name, path in RECORDS.items() if path.exists()}
-    return {
-        "sources": [str(RECORDS[name]) for name in tables],
-        "claims": [vars(claim) for claim in open_questions.of_tables(tables)],
-        "remarks": [_denoising(tables["dpsgd"])] if "dpsgd" in tables else [],
-    }
-
-
-def _denoising(table: pd.DataFrame) -> str:
-    """Where denoised gradients help and where they hurt, and what they cost, in a paragraph."""
-    keys = ["model", "method", "public", "epsilon"]
-    gains, cells = open_questions.gains_over_plain(table), {"above": [], "below": [], "open": []}
-    for (model, method, public, epsilon), rows in gains.groupby(keys, sort=False):
-        mean, low, high, _ = stats.t_interval(rows["gain"].to_numpy())
-        public = "" if public == "none" else f", public data {public}"
-        text = f"{method}{public}, {model}, ε = {epsilon:g}: {100 * mean:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-        cells["above" if low > 0 else "below" if high < 0 else "open"].append(text)
-    plain = table[table["method"] == "plain"].groupby(["model", "epsilon"])["seconds"].median().rename("usual")
-    costs = gains.join(plain, on=["model", "epsilon"])
-    costs = (costs["seconds"] / costs["usual"]).groupby(costs["method"], sort=False).median()
-    at_edge = []
-    for method, rows in table.drop_duplicates(keys).groupby("method", sort=False):
-        rates = sorted({options["lr"] for options in TRIES[method]})
-        at_edge.append(f"{method} {rows['lr'].isin([rates[0], rates[-1]]).sum()} of {len(rows)}")
-    count = sum(map(len, cells.values()))
-    return (
-        f"**Does it help to denoise gradients?** Of {count} cells (filter, model, ε; {table['seed'].nunique()} seeds, "
-        f"no correction for their number: some {0.025 * count:.0f} would stand out on either side by chance) "
-        f"{len(cells['above'])} gain, {len(cells['below'])} lose and {len(cells['open'])} stay open. Gains, in points: "
-        f"{'; '.join(cells['above']) or 'none'}. Tuning: {len(TRIES['plain'])} runs a filter, model and ε, for plain "
-        f"DP-SGD as for the others; the best learning rate lay at an end of its grid for {', '.join(at_edge)}, where a "
-        "wider grid might do better. Time of a run over plain DP-SGD's, median (on record from a machine that other "
-        "jobs shared, Kalman's most): " + ", ".join(f"{name} {ratio:.2g}" for name, ratio in costs.items()) + ".\n"
-    )
+    sources, claims, remarks = [], [], []
+    for name, about in catalog.cards().items():
+        path = Path("results") / (about.record or "embedded") / "experiments" / f"{name}.parquet"
+        if not (about.has_claims and path.exists()):
+            continue
+        table, module = pd.read_parquet(path), catalog.module(name, "claims")
+        sources.append(str(path))
+        claims += map(vars, module.of(table))
+        remarks += [module.remarks(table)] if hasattr(module, "remarks") else []
+    return {"sources": sources, "claims": claims, "remarks": remarks}

@@ -5,7 +5,9 @@ import json
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from vpaudit.experiments import catalog
 from vpaudit.study import config as configuration
+from vpaudit.study.config import Section
 
 _SIGNS = ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le"))
 
@@ -22,8 +24,10 @@ def schema() -> dict:
 
 
 def keys() -> dict:
-    """Every section with its keys."""
-    return {"sections": _sections(configuration.Config, "")}
+    """Every section with its keys, those of single experiments last."""
+    own = [part for name in catalog.cards() if (model := catalog.settings_model(name)) is not Section
+           for part in _sections(model, f"experiments.settings.{name}")]  # fmt: skip
+    return {"sections": _sections(configuration.Config, "") + own}
 
 
 def _sections(section: type[BaseModel], place: str) -> list[dict]:

@@ -41,7 +41,7 @@ PAGES = [
     Page("docs/architecture.md", "architecture.md.j2", architecture.packages),
     Page("README.md", "readme.md.j2", claims.readme, between="findings"),
     Page("docs/replication.md", "replication.md.j2", claims.replication),
-    Page("docs/engine.md", "text.j2", engine.page),
+    Page("docs/engine.md", "engine.md.j2", engine.page),
 ]
 
 

@@ -14,7 +14,6 @@ SAMPLERS = {
     "multistep_2": {"kind": "multistep", "eta": 1.0, "order": 2},
 }
 STEPS = {"ancestral": (2, 5), "multistep_2": (20,)}
-IMAGES = 32
 
 
 def run(bench: Bench) -> pd.DataFrame:

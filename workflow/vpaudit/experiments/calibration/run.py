@@ -11,7 +11,6 @@ from vpaudit.experiments.bench import Bench, progress
 from vpaudit.measure import agreement, metrics
 from vpaudit.privacy.mechanism import release_analytic
 
-IMAGES = 24  # each with several hundred draws in all, and 784 pixels
 LONG, IMAGES_OF_LONG = 100, 12  # chains of more calls than this are run on the first of the images only
 DRAWS = 19  # ranks 1 to 18 of 0 to 19 are a 90 % interval
 LIVE = 0.05  # pixels whose draws spread more than this; elsewhere all draws agree (background) and ranks are ties

@@ -7,8 +7,7 @@ from vpaudit import data
 from vpaudit.base import pixels
 from vpaudit.base.pixels import HIGH, LOW
 from vpaudit.base.randomness import KeyedNoise
-from vpaudit.experiments.bench import Bench, progress
-from vpaudit.experiments.prediction.run import PRIORS
+from vpaudit.experiments.bench import PRIORS, Bench, progress
 from vpaudit.measure import distances
 
 SAMPLES, STEPS, CHUNK = 512, 20, 64

@@ -8,7 +8,6 @@ experiment goes on.
 """
 
 import concurrent.futures
-import itertools
 import multiprocessing
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from vpaudit.base import files, pixels
 from vpaudit.base.randomness import generator
 from vpaudit.experiments.bench import Bench, progress
 from vpaudit.experiments.dpsgd import training
+from vpaudit.experiments.dpsgd.settings import TRIES, settings_of
 from vpaudit.measure import distances
 from vpaudit.study import depends
 from vpaudit.study.checkpoints import Journal
@@ -32,13 +32,6 @@ from vpaudit.study.layout import Layout
 PUBLIC, VALIDATION = 1000, 500  # images at most; of fewer than 6,000 a sixth and a twelfth
 REFRESH, MINI_BATCHES = 20, 64
 UPSAMPLED = 64  # pixels a side of what the frozen network sees
-TRIES = {  # nine each; the best of a coarser set lay at an end of it for two methods
-    "plain": [{"lr": lr} for lr in (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32)],
-    "kalman": [{"lr": lr, "gain": k} for lr, k in itertools.product((0.5, 2, 6), (0.1, 0.3, 0.6))],
-    "wiener": [{"lr": lr} for lr in (0.5, 1, 2, 4, 8, 16, 32, 64, 128)],
-    "subspace": [{"lr": lr, "rank": k} for lr, k in itertools.product((0.5, 2, 8), (8, 24, 60))],
-    "diffusion": [{"lr": lr} for lr in (0.5, 1, 2, 4, 8, 16, 32, 64, 128)],
-}
 PUBLIC_METHODS = ("wiener", "subspace", "diffusion")
 TUNING_SEED = 1000
 CODE = depends.code_of_module("experiments.dpsgd.run")
@@ -60,7 +53,7 @@ def run(bench: Bench) -> pd.DataFrame:
 
     Spread over as many processes as torch has threads here.
     """
-    settings = bench.config.experiments.dpsgd
+    settings = settings_of(bench.config)
     tables = []
     for model in settings.models:
         name, splits = _splits(bench.config, model)
@@ -94,7 +87,7 @@ def _combination(config: Config, layout: Layout, splits: dict[str, training.Reco
     tried = [(_cached(config, layout, splits, job, TUNING_SEED, o, "validation"), o) for o in job.tries]
     best = max(tried, key=lambda pair: pair[0][0])[1]
     rows = []
-    for seed in range(config.experiments.dpsgd.seeds):
+    for seed in range(settings_of(config).seeds):
         accuracy, seconds = _cached(config, layout, splits, job, seed, best, "test")
         row = {"model": job.model, "method": job.method, "public": job.public, "epsilon": job.epsilon, "seed": seed}
         row |= {"lr": best["lr"], "setting": float(best.get("gain", best.get("rank", np.nan)))}
@@ -104,7 +97,7 @@ def _combination(config: Config, layout: Layout, splits: dict[str, training.Reco
 
 def _splits(config: Config, model: str) -> tuple[str, dict[str, training.Records]]:
     """The data set's name; images (or their features) and labels of the disjoint splits."""
-    settings = config.experiments.dpsgd
+    settings = settings_of(config)
     name = settings.features_data if model == "features" else config.data.name
     train, test, digits = data.load(name, "train"), data.load(name, "test"), data.load("digits", "train")
     order = torch.randperm(len(train.images), generator=generator(config.seed, "dpsgd split")).numpy()
@@ -140,7 +133,7 @@ def _features(splits: dict[str, training.Records]) -> dict[str, training.Records
 
 def _cached(config, layout, splits, job: Combination, seed: int, options: dict, judge: str) -> tuple[float, float]:
     """Accuracy and seconds of one run, from work/ where the same code made it before."""
-    settings = config.experiments.dpsgd
+    settings = settings_of(config)
     about = (job.model, job.method, job.public, job.epsilon, seed, judge, settings.steps, len(splits["private"][0]))
     key = {"run": about, "options": options, "seed": config.seed, "data": [config.data.name, settings.features_data]}
     if job.method == "diffusion":
@@ -181,7 +174,7 @@ def _train_denoiser(config: Config, layout: Layout, splits: dict[str, training.R
         return
     images, scale = public_gradients(config, splits[public], tuple(splits["private"][0].shape[1:]))
     labels = torch.zeros(len(images), dtype=torch.int64)
-    trainer = Trainer(images, labels, 1, config.experiments.dpsgd.gradient_prior, work)
+    trainer = Trainer(images, labels, 1, settings_of(config).gradient_prior, work)
     trainer.resume()
     trainer.run()
     with files.atomic(work / "denoiser.pt") as temporary:
@@ -197,7 +190,7 @@ def _diffusion(config: Config, layout: Layout, splits: dict[str, training.Record
     from vpaudit.priors.network import NetworkPrior
     from vpaudit.priors.train import build_network, build_scheduler
 
-    settings, shape = config.experiments.dpsgd.gradient_prior, (10, *splits["private"][0].shape[2:])
+    settings, shape = settings_of(config).gradient_prior, (10, *splits["private"][0].shape[2:])
     state = torch.load(_denoiser_folder(layout, public) / "denoiser.pt", weights_only=True)
     network = build_network(shape, 1, settings).requires_grad_(False)
     network.load_state_dict(state["weights"])
@@ -212,7 +205,7 @@ def public_gradients(config: Config, records, shape, runs: int = 8, every: int =
     for seed in range(runs):
         model = training.logistic(shape, 10, seed)
         rng = generator(config.seed, "public run", seed)
-        for step in range(config.experiments.dpsgd.steps):
+        for step in range(settings_of(config).steps):
             pick = torch.randperm(len(records[0]), generator=rng)[: len(records[0]) // 2]
             part = records[0][pick], records[1][pick]
             gradient = training.clipped_gradients(model, part, rule.max_grad_norm).mean(dim=0)

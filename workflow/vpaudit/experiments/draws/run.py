@@ -9,6 +9,7 @@ import torch
 from vpaudit.attack import reconstruct
 from vpaudit.base.randomness import generator
 from vpaudit.experiments.bench import Bench, progress
+from vpaudit.experiments.draws import LEVEL, RATE, TOLERANCE
 from vpaudit.measure import agreement, metrics
 from vpaudit.study.config import Attack
 
@@ -17,7 +18,6 @@ COUNTS = (2, 4, 8, 16, 32, 64)
 PAIRED = 8  # draws whose SSIM and LPIPS are compared pair by pair
 BANDS = 4
 BINS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 2.0)  # of pixel std, for the reliability diagram
-TOLERANCE, RATE, LEVEL = 0.2, 0.05, 0.9  # a tenth of the range; share of pixels that may be called real falsely
 SPLITS = 20  # of the images into calibrating and judged ones
 EXAMPLES = 4
 SAMPLER = {"kind": "multistep", "eta": 1.0, "order": 2, "steps": 20}

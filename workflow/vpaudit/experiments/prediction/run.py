@@ -6,7 +6,7 @@ import torch
 from vpaudit import data
 from vpaudit.attack import reconstruct
 from vpaudit.base import pixels
-from vpaudit.experiments.bench import Bench, progress
+from vpaudit.experiments.bench import PRIORS, Bench, progress
 from vpaudit.measure import metrics
 from vpaudit.privacy.mechanism import Observation, release_analytic
 from vpaudit.study.config import Attack
@@ -16,7 +16,6 @@ ATTACKS = {
     "ddim": {"kind": "multistep", "order": 2, "steps": 10},
     "ddpm": {"kind": "multistep", "order": 2, "eta": 1.0, "steps": 20},
 }
-PRIORS = ("unconditional", "true_class", "wrong_class", "gaussian")
 
 
 def run(bench: Bench) -> pd.DataFrame:

@@ -17,13 +17,11 @@ import torch
 
 from vpaudit import data
 from vpaudit.base import pixels
-from vpaudit.base.files import ROOT
-from vpaudit.experiments.bench import Bench, progress
+from vpaudit.experiments.bench import SHARED, Bench, progress
 from vpaudit.measure import metrics
 from vpaudit.priors.spectral import SpectralPrior, frequency
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
 
-SHARED = ROOT.parent / "shared" / "data"
 TEST = 48
 LOW = 3.5  # cycles an image: what 7 pixels resolve
 MUS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)

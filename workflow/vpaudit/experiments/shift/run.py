@@ -24,8 +24,7 @@ from vpaudit import data
 from vpaudit.base import pixels
 from vpaudit.base.pixels import HIGH, LOW, per_image
 from vpaudit.base.randomness import KeyedNoise, generator
-from vpaudit.experiments.bench import Bench, progress
-from vpaudit.experiments.scale.run import SHARED
+from vpaudit.experiments.bench import SHARED, Bench, progress
 from vpaudit.measure import distances, metrics
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy import information

@@ -1,20 +1,23 @@
 """The study's figures, drawn from files under results/<study>/ alone. Torch is never imported here.
 
-Each figure is a function (results folder, style) -> (matplotlib figure, the numbers in it); `render` writes PDF, PNG,
-CSV and the caption.
+Each figure is a function (results folder, style) -> (matplotlib figure, the numbers in it); `write` makes PDF, PNG,
+CSV and the caption of it, of an experiment's figure too.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
 from vpaudit.report import captions
-from vpaudit.report.figures import agreement, confident, curves, engine, grid, ladder, questions, theory
+from vpaudit.report.figures import agreement, curves, grid, ladder
 from vpaudit.report.figures import style as styles
 from vpaudit.report.results import Results
 
@@ -26,22 +29,30 @@ FIGURES = {
     "prior_ladder": ladder.draw,
 }
 NAMES = FIGURES  # iterating gives the names
-# With those of the experiments, which are no part of the default study.
-ALL = FIGURES | engine.FIGURES | questions.FIGURES | confident.FIGURES | theory.FIGURES
+Draw = Callable[[Path, dict], tuple[Figure, pd.DataFrame]]
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
-    """Write out/<name>.pdf, .png, .csv and the caption, .txt; the same tables and commit give the same bytes.
+    """Draw a figure of the paper's study into out/; see `write`.
 
     Args:
         results: results/<study>/.
+    """
+    if name not in FIGURES:
+        raise VpauditError(f"no figure {name!r}", f"known: {', '.join(FIGURES)}")
+    results = Path(results)
+    write(name, FIGURES[name], captions.text(name, Results(results).config), results, out, style)
+
+
+def write(name: str, draw: Draw, caption: str, results: Path, out: Path, style: str | dict = "default") -> None:
+    """Write out/<name>.pdf, .png, .csv and the caption, .txt; the same tables and commit give the same bytes.
+
+    Args:
         style: a name or YAML file known to `vpaudit.figures.style`, or a dict of changes to its default.
     """
-    if name not in ALL:
-        raise VpauditError(f"no figure {name!r}", f"known: {', '.join(ALL)}")
     look = styles.get(style)
     with plt.rc_context(styles.rc(look)):
-        figure, table = ALL[name](Path(results), look)
+        figure, table = draw(results, look)
         try:
             for kind, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {"Software": None})):
                 with files.atomic(Path(out) / f"{name}.{kind}") as temporary:
@@ -51,4 +62,4 @@ def render(name: str, results: Path, out: Path, style: str | dict = "default") -
     with files.atomic(Path(out) / f"{name}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     with files.atomic(Path(out) / f"{name}.txt") as temporary:
-        temporary.write_text(captions.with_commit(name, Results(Path(results)).config), encoding="utf-8")
+        temporary.write_text(captions.with_commit(caption), encoding="utf-8")

@@ -4,13 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from vpaudit.experiments.draws import LEVEL, RATE, TOLERANCE
 from vpaudit.report.figures import style as styles
-from vpaudit.report.figures.panels import intervals, line, log_axis, read
+from vpaudit.report.figures.panels import MARKERS, MU, PALETTE, band, intervals, level, log_axis, read
 
 PRIORS = {"unconditional": "right prior", "wrong_class": "wrong class"}
 SHOWN = 2.0  # mu of the examples
-SURE, WRONG = 0.1, 0.2  # std between draws below which a pixel is shown as sure, error above which as wrong
-RATE, LEVEL = 0.05, 0.9  # as calibrated by experiments/draws.py
+SURE = 0.1  # std between draws below which a pixel is shown as sure
 PANELS = (
     ("conformal_real", "share of pixels called real", None),
     ("conformal_false", "share called real and wrong", RATE),
@@ -18,21 +18,22 @@ PANELS = (
 )
 
 
-def confident(results, style: dict):
+def draw(results, style: dict):
     """Above: rates over mu after conformal calibration under the right prior; below: examples at one mu."""
-    table = read(results, "draws")
+    table = read(results, "experiments/draws")
     figure = plt.figure(figsize=styles.size(style, 1.05))
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2))
     tables = []
     for axes, (metric, label, limit) in zip(above.subplots(1, len(PANELS)), PANELS):
         for number_, (prior, name) in enumerate(PRIORS.items()):
             found = intervals(table[(table["metric"] == metric) & (table["prior"] == prior)], ["mu"])
-            line(axes, found, "mu", name, number_)
+            plt.sca(axes)
+            band("mu", found, PALETTE[number_], name, MARKERS[number_])
             tables.append(found.assign(prior=prior, quantity=metric.removeprefix("conformal_")))
         if limit is not None:
-            axes.axhline(limit, color="black", linewidth=0.7, linestyle=":", label="guaranteed for the right prior")
+            level(axes, limit, "guaranteed for the right prior")
         axes.set_ylabel(label)
-        log_axis(axes, table["mu"], "µ = C/σ")
+        log_axis(axes, table["mu"], MU)
     handles, labels = axes.get_legend_handles_labels()
     above.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     _examples(below, table, style)
@@ -51,7 +52,7 @@ def _examples(figure, table: pd.DataFrame, style: dict) -> None:
         _show(line_[0], _pixels(here, "unconditional", "target"), "target" if image == ids[0] else "")
         for number_, (prior, name) in enumerate(PRIORS.items()):
             mean, spread = (_pixels(here, prior, kind) for kind in ("mean", "spread"))
-            wrong = (spread < SURE) & (abs(mean - _pixels(here, prior, "target")) > WRONG)
+            wrong = (spread < SURE) & (abs(mean - _pixels(here, prior, "target")) > TOLERANCE)
             titles = (f"{name}:\nmean of draws", "std between\ndraws", "sure and\nwrong")
             for axes, shown, title, limits in zip(
                 line_[1 + 3 * number_ :], (mean, spread, wrong.any(axis=2)), titles, ((-1, 1), (0, 1), (0, 1))
@@ -74,6 +75,3 @@ def _show(axes, image: np.ndarray, title: str, limits=(-1, 1)) -> None:
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.set_title(title)
-
-
-FIGURES = {"confident": confident}
