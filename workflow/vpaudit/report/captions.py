@@ -29,9 +29,10 @@ CAPTIONS = {
     "consistency": "Above: {samples} samples of the same observation, compared with each other (the attacker can "
     "do that) and with the target (only we can do that); one point an image. On the dashed line the estimate is exact. "
     "Below: rank correlation over images at one noise level, so that the noise level itself explains nothing.",
-    "prior_ladder": "Mean error divided by that of the diffusion model that is told no class, on the same "
-    "observations: below 1 is better, above 1 worse. True class known: told what the target is. Wrong class believed: "
-    "told a falsehood. Gaussian prior: knows only mean and covariance of training images. No prior: the observation.",
+    "prior_ladder": "Mean error divided by that of the diffusion model that knows no class, on the same "
+    "observations: below 1 is better, above 1 worse. True class known: the model is given the target's "
+    "class. Wrong class believed: it is given another one. Gaussian prior: only mean and covariance of training images "
+    "are known. No prior: the observation.",
 }
 # Of tables that the page does not show.
 OTHERS = {

@@ -46,7 +46,7 @@ def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, st
         course: mu, value, low, high by mu.
 
     Returns:
-        Place of the weakest interval; verdict: confirmed if every interval clears the limit, not confirmed if one lies
+        Place of the weakest interval; verdict: confirmed if every interval clears the limit, not confirmed if one is
         wholly on the other side, confirmed with a caveat if at least half clear it, else inconclusive; and the caveat.
     """
     room = (course["low"] - limit if above else limit - course["high"]).to_numpy()

@@ -1,6 +1,6 @@
 """Tables for papers, in LaTeX with booktabs: every metric of every attack over mu, and the paper's claims.
 
-Each file holds one `tabular`, to be \\input inside a table; captions lie beside them as text.
+Each file holds one `tabular`, to be \\input inside a table; captions are beside them as text.
 """
 
 import pandas as pd

@@ -112,7 +112,7 @@ class Results:
         return float(rows["value"].iloc[0])
 
     def bound(self, name: str, metric: str) -> pd.DataFrame:
-        """Rows of a bound on a metric, by mu; empty if it is not drawn on this metric."""
+        """Rows of a bound on a metric, by mu; empty if it does not exist for this metric."""
         rows = self.bounds[(self.bounds["bound"] == name) & (self.bounds["metric"] == metric)]
         return rows.sort_values("mu")
 

@@ -24,7 +24,7 @@ WORDS = (
     "a clear likeness",
     "nearly every detail",
 )
-NOTHING = "nothing of its own image: no better than guessing"
+NOTHING = "nothing of its own image, no better than guessing"
 GUESSES = ("posterior_mean", "ddim", "ddpm", "few_step")  # the first of these that was run is the best guess
 
 
@@ -228,39 +228,28 @@ def end_of_success(study: Results, summary: dict) -> list[str]:
 
 
 def knowledge(study: Results) -> list[str]:
-    """What each attack was told of sigma and lambda, in one sentence if it is the same for all."""
-    told = study.metrics.drop_duplicates(["attack", "knowledge"]).groupby("knowledge", sort=False)["attack"].apply(list)
+    """What each attack knew of sigma and lambda, in one sentence if it is the same for all."""
+    known = (
+        study.metrics.drop_duplicates(["attack", "knowledge"]).groupby("knowledge", sort=False)["attack"].apply(list)
+    )
     usual = ("sigma known, lambda known", "known")
-    if all(label in usual for label in told.index):
+    if all(label in usual for label in known.index):
         return ["It knows the noise strength σ and the clipping factor λ exactly."]
-    spelled = {label: label.replace("sigma", "σ").replace("lambda", "λ") for label in told.index}
-    return [f"What {listed(attacks)} is told: {spelled[label]}." for label, attacks in told.items()]
+    spelled = {label: label.replace("sigma", "σ").replace("lambda", "λ") for label in known.index}
+    return [f"What {listed(attacks)} knows: {spelled[label]}." for label, attacks in known.items()]
 
 
-def sure(study: Results) -> list[str]:
-    """How sure the numbers are: what the intervals hold, how wide they are, and what they leave out."""
+def widest(study: Results) -> dict[str, str] | None:
+    """The widest interval of what the best guess recovers, and its mu; None where no attack with a prior was run."""
     found = study.recovered(best_guess(study))
-    sentences = [
-        f"Means are over n = {study.images} images. Brackets hold 95 % intervals: {stats.RESAMPLES:,} bootstrap "
-        "resamples of the images, with the same resample for whatever is compared. Several samples of an image are "
-        "averaged first: they are not independent.",
-    ]
-    if len(found):
-        widest = found.loc[(found["high"] - found["low"]).idxmax()]
-        sentences.append(
-            f"The widest interval of “how much nearer” is {percent(widest)}, at µ = {widest['mu']:g}. With more images "
-            "it would shrink as one over the square root of their number."
-        )
-    return [
-        *sentences,
-        "The intervals do not include what would change with another prior, another kind of images or another attack; "
-        f"there is one prior and one seed ({study.config['seed']}) here.",
-        "A picture in this page is a single case; the means and intervals tell whether it is typical.",
-    ]
+    if found.empty:
+        return None
+    row = found.loc[(found["high"] - found["low"]).idxmax()]
+    return {"percent": percent(row), "mu": f"{row['mu']:g}"}
 
 
 def images(config: dict) -> str:
-    """What was audited, as a reader knows it; the name of a folder of local images is not told."""
+    """What was audited, as a reader knows it; the name of a folder of local images is left out."""
     return "local images" if config["data"].get("folder") else f"images of {titled(config['data']['name'])}"
 
 

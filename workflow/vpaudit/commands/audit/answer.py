@@ -1,6 +1,6 @@
 """What an audit answers, from the tables of its study: what is left visible, how much noise hides it, how sure that is.
 
-Every number is one of the tables' with its interval over the images; what cannot be said is said to be so.
+Every number is one of the tables' with its interval over the images; what is not known is reported as such.
 """
 
 import textwrap

@@ -13,7 +13,7 @@ NEAR = 1.25  # a step of the grid this near to a mu that was asked for is left o
 
 @dataclass(frozen=True)
 class Asked:
-    """A mu the user asks about, what it stands for, and its epsilon if it were the whole release."""
+    """A mu the user asks about, what it means, and its epsilon if it were the whole release."""
 
     mu: float
     meaning: str
@@ -22,7 +22,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the user said of the training, in every way.
+    """The training as the user describes it, in every way.
 
     Attributes:
         budget: the whole training's, or None where only mu was given; delta: of every epsilon; asked: by rising mu.
@@ -92,14 +92,14 @@ def _epsilon(mu: float, delta: float) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Four significant digits, as a mu stands in file names."""
+    """Four significant digits, as a mu is written in file names."""
     return float(f"{value:.4g}")
 
 
 def measurable(norms: np.ndarray, max_grad_norm: float, sigma_range, delta: float) -> tuple[float, float]:
     """The smallest and largest mu that can be measured.
 
-    There every image's noise s = max(|x|, C) / mu lies in the prior's range, and epsilon in that of the accounting.
+    There every image's noise s = max(|x|, C) / mu is in the prior's range, and epsilon in that of the accounting.
     """
     reach = np.maximum(norms, max_grad_norm)
     most = float(accounting.mu_of_epsilon(accounting.EPSILON_RANGE[1], delta))

@@ -107,7 +107,7 @@ def _say(*paragraphs: str) -> None:
 
 
 def privacy(redact: bool, show_names: bool) -> str:
-    """What is said of the audited images' privacy before anything is read."""
+    """What the user learns of the images' privacy before anything is read."""
     shown = (
         "Page and figures in the output folder show metrics in place of images (--redact); results/ still shows them."
         if redact

@@ -48,7 +48,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Job:
-    """An audit, ready to run: its study, what was read, what was asked, and what the reader must be told."""
+    """An audit, ready to run: its study, what was read, what was asked, and what the reader must know."""
 
     config: Config
     reading: data.Reading
@@ -169,7 +169,7 @@ def _outside(asked: budget.Asked, low: float, high: float) -> str:
     if asked.mu < low:
         return (
             f"µ = {asked.mu:g} ({asked.meaning}) has more noise than this prior was trained on; it was not attacked. "
-            f"Success falls with µ, so what is said of µ = {low:.3g} is more than can be had there."
+            f"Success falls with µ, so the answer for µ = {low:.3g} is more than an attack can reach there."
         )
     return (
         f"µ = {asked.mu:g} ({asked.meaning}) leaves so little noise that no attack is needed: the image is visible as "
@@ -203,7 +203,7 @@ def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title
 
 
 def _relative(path: Path) -> str:
-    """As the rules name it: from the repository's root, where it lies inside."""
+    """As the rules name it: from the repository's root, where it is inside."""
     return str(path.relative_to(ROOT.resolve())) if path.is_relative_to(ROOT.resolve()) else str(path)
 
 
@@ -291,7 +291,7 @@ def gather(job: Job, layout: Layout, out: Path) -> None:
     """Page, tables as CSV, figures, configuration: what may be shown to whom the images may be shown.
 
     Raises:
-        VpauditError: the page of a redacted audit holds an image that is no curve.
+        VpauditError: the page of a redacted audit shows an image that is no curve.
     """
     redact = job.config.report.redact
     figures = [p for p in sorted(layout.figures.iterdir()) if p.is_file()]
@@ -314,7 +314,7 @@ def gather(job: Job, layout: Layout, out: Path) -> None:
 
 
 def check_redacted(page: Path, figures: list[Path]) -> None:
-    """Refuse a page that holds another picture than these figures."""
+    """Refuse a page that shows a picture other than these figures."""
     import base64
 
     allowed = {base64.b64encode(p.read_bytes()).decode() for p in figures if p.suffix == ".png"}

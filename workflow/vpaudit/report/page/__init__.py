@@ -3,11 +3,12 @@
 ../words.py makes the sentences, sprites.py the images, explorer.py the data that follow the slider, static.py the rest.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import jinja2
 
-from vpaudit.base import files
+from vpaudit.base import files, stats
 from vpaudit.base.labels import METRICS, power
 from vpaudit.report import words
 from vpaudit.report.page import explorer, sprites, static
@@ -60,7 +61,7 @@ def _moving(study: Results, summary: dict, redact: bool) -> dict:
 
 
 def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
-    """What stands in the page without a script."""
+    """What the page shows without a script."""
     here, private = Path(__file__).parent, study.local
     names = [name for name in static.TITLES if name != static.GRID or not (redact or private)]
     return {
@@ -74,12 +75,13 @@ def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
         "summary": summary,
         "config": study.config,
         "settings": static.settings(study.config),
-        "found": static.found(study, summary),
+        "found": Counter(claim["verdict"] for claim in summary["claims"]).most_common(),
         "plain": words.plain_words(study, summary),
         "guess": words.best_guess(study),
         "knowledge": words.knowledge(study),
         "prior_data": words.titled(summary["prior"]["data"] or "") or None,
-        "sure": words.sure(study),
+        "widest": words.widest(study),
+        "resamples": stats.RESAMPLES,
         "levels": static.levels(study),
         "steps": [f"{step:.0%}".replace("%", " %") for step in words.STEPS],
         "values": [static.values(study, metric) for metric in study.measured],

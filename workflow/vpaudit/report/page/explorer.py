@@ -54,7 +54,7 @@ def first(outputs: list[Output]) -> int:
 
 
 def text(content: dict) -> str:
-    """JSON that may stand inside <script>."""
+    """JSON that is safe inside <script>."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
@@ -92,7 +92,7 @@ def _row(own: pd.DataFrame, study: Results, image: int, metric: str, output: Out
 
 
 def _spread(study: Results, image: int) -> list[float | None]:
-    """Root mean square over pixels of the std between draws, by mu; empty if there are no draws."""
+    """Root mean square over pixels of the std between samples, by mu; empty if there are no samples."""
     t = study.agreement
     t = t[(t["image"] == image) & (t["metric"] == "pixel_std") & (t["prior"] == "unconditional")]
     found = t.groupby("mu")["agreement"].first().reindex(study.mu)

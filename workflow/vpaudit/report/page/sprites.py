@@ -1,4 +1,4 @@
-"""The audited images as they stand in the page: one sheet an image, rows what is shown, columns over mu.
+"""The audited images as the page shows them: one sheet an image, a row an output, a column a mu.
 
 Grey and colour values are those of the arrays, clipped to [-1, 1] and never stretched; the map of disagreement has one
 scale for all images, noise levels and studies.
@@ -19,7 +19,7 @@ from vpaudit.report.results import Results
 SHOWN = 20  # images in the page, at most
 FEW = 6  # with room for fewer as PNG than these, sheets are compressed with loss
 BUDGET = 9e6  # bytes of all images in the page
-SPREAD = 1.0  # std between draws at the end of the map's scale; pixels lie in [-1, 1]
+SPREAD = 1.0  # std between samples at the end of the map's scale; pixels are in [-1, 1]
 GAP = 128  # grey between tiles
 ORDER = ("gaussian.wiener", "unconditional.posterior_mean", "true_class.posterior_mean", "wrong_class.posterior_mean",
          "unconditional.ddim")  # fmt: skip
@@ -27,7 +27,7 @@ ORDER = ("gaussian.wiener", "unconditional.posterior_mean", "true_class.posterio
 
 @dataclass(frozen=True)
 class Output:
-    """One row of a sheet: a draw of an attack, or (attack None) what is released."""
+    """One row of a sheet: a sample of an attack, or (attack None) what is released."""
 
     prior: str
     attack: str | None
@@ -42,7 +42,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Sprites:
-    """Images of a page as data URIs, in the order of `places`; `maps` is empty where there is one draw an image."""
+    """Images of a page as data URIs, in the order of `places`; `maps` is empty where there is one sample an image."""
 
     places: list[int]
     targets: list[str]
@@ -55,7 +55,7 @@ class Sprites:
 
 
 def rows(study: Results) -> list[Output]:
-    """What is released, then every attack and draw in the study's arrays; `raw` is the former and is not repeated."""
+    """What is released, then every attack and sample in the study's arrays; `raw` is the former and is not repeated."""
     with study.arrays("reconstructions", study.mu[0]) as file:
         draws = {name: len(file[name]) for name in file.files if not name.endswith(".raw")}
     found = [Output("none", "raw", 0, "released")]
@@ -85,7 +85,7 @@ def build(study: Results, outputs: list[Output]) -> Sprites:
     targets = [_uri(_picture(images[place]), True) for place in places]
     grids, spreads = _grids(study, outputs, places)
     maps = [_uri(_map(spread), True) for spread in spreads]
-    fixed = 2 * max(len(t) for t in targets) + max((len(m) for m in maps), default=0)  # targets stand there twice
+    fixed = 2 * max(len(t) for t in targets) + max((len(m) for m in maps), default=0)  # targets are in the page twice
     lossless = True
     sheets = [_uri(_picture(grids[0]), True)]
     count = int(BUDGET // (len(sheets[0]) + fixed))
@@ -99,7 +99,7 @@ def build(study: Results, outputs: list[Output]) -> Sprites:
 
 
 def _grids(study: Results, outputs: list[Output], places: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each place its tiles side by side, uint8 (H', W', C), and its std between draws, (H, W') with NaN in gaps."""
+    """For each place its tiles side by side, uint8 (H', W', C), and the std between samples, (H, W'), NaN in gaps."""
     columns, spreads = [], []
     for mu in study.mu:
         with study.arrays("observations", mu) as seen, study.arrays("reconstructions", mu) as made:
@@ -134,7 +134,7 @@ def _picture(array: np.ndarray) -> Image.Image:
 
 
 def _map(spread: np.ndarray) -> Image.Image:
-    """Std between draws in the colours of `scale`, 0 to SPREAD; gaps in the grey of the sheets."""
+    """Std between samples in the colours of `scale`, 0 to SPREAD; gaps in the grey of the sheets."""
     index = np.round(np.clip(np.nan_to_num(spread) / SPREAD, 0, 1) * 254).astype(np.uint8)
     index[np.isnan(spread)] = 255
     image = Image.fromarray(index, "P")

@@ -4,7 +4,6 @@ import base64
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from vpaudit.base import stats
@@ -55,12 +54,6 @@ def values(study: Results, metric: str) -> dict:
 
 def _cell(row) -> tuple[str, str]:
     return ("–", "") if row is None else (number(row["value"]), f"{number(row['low'])} to {number(row['high'])}")
-
-
-def found(study: Results, summary: dict) -> list[tuple[int, str]]:
-    """How many claims came to each verdict."""
-    verdicts = pd.Series([claim["verdict"] for claim in summary["claims"]]).value_counts()
-    return [(int(count), verdict) for verdict, count in verdicts.items()]
 
 
 def figure(name: str, folder: Path, study: Results) -> dict:
