@@ -10,6 +10,7 @@ from vpaudit.base.labels import LOOKS
 
 COLOURS = {name: look.colour for name, look in LOOKS.items()}
 NARROW = 5.0  # inches
+PAPER = 9.6  # font size of seaborn's context "paper", in points
 STYLES = {
     "default": {
         "width": 7.0,  # inches, of a figure that spans both columns of a page
@@ -70,8 +71,6 @@ def rc(style: dict) -> dict:
     Fonts scale to the style's size; lines and ticks are finer than seaborn's, for panels of two inches.
     """
     size = style["font_size"]
-    fine = {f"{axis}tick.{kind}": value for axis in "xy" for kind, value in
-            {"major.width": 0.6, "major.size": 2.5, "minor.size": 1.5, "labelsize": size - 1}.items()}  # fmt: skip
     theme = sns.axes_style(
         "ticks",
         {
@@ -83,11 +82,15 @@ def rc(style: dict) -> dict:
             "grid.color": "#b0b0b0",
         },
     )
-    context = sns.plotting_context(
-        "paper",
-        font_scale=size / 9.6,  # the context's own size
-        rc={"legend.fontsize": size - 1, "axes.linewidth": 0.6, "grid.linewidth": 0.3, **fine},
-    )
+    small = dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), size - 1)
+    fine = {
+        "axes.linewidth": 0.6,
+        "grid.linewidth": 0.3,
+        **dict.fromkeys(("xtick.major.width", "ytick.major.width"), 0.6),
+        **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
+        **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 1.5),
+    }
+    context = sns.plotting_context("paper", font_scale=size / PAPER, rc={**small, **fine})
     own = {
         "figure.dpi": style["dpi"],
         "savefig.dpi": style["dpi"],
