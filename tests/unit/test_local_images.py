@@ -59,8 +59,8 @@ def test_npz_of_images(tmp_path):
     assert np.array_equal(images.images, x)
     assert images.labels.tolist() == [3, 1]
     assert data.load_local(tmp_path / "a.npz", size=4).images.shape == (2, 4, 4)
-    np.savez(tmp_path / "b.npz", x=x.astype(np.float32))
-    with pytest.raises(VpauditError, match="float32 of shape"):
+    np.savez(tmp_path / "b.npz", x=x.astype(np.float32) - 3)
+    with pytest.raises(VpauditError, match="float32 from -3 to 124"):
         data.load_local(tmp_path / "b.npz")
     (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
     with pytest.raises(VpauditError, match="cannot be read"):

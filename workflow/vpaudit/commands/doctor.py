@@ -128,13 +128,13 @@ def _data(config: Config) -> Check:
     if config.data.folder:
         about = config.data
         reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed)
-        if reading.skipped:
+        if reading.left_out():
             return Check("data", "warning", "; ".join(reading.lines()), "these are left out; the others are audited")
         images = reading.images
     else:
         images = data.load(config.data.name, "test")
     shape = "×".join(str(side) for side in images.images.shape[1:])
-    return Check("data", "ok", f"{images.name}: {len(images)} images of {shape}")
+    return Check("data", "ok", f"{config.dataset}: {len(images)} images of {shape}")
 
 
 def _network(prior: Path) -> Path:

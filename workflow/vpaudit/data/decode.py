@@ -12,43 +12,67 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+from vpaudit.data import medical
+from vpaudit.data.limits import MAX_PIXELS, MIN_SIDE, Unusable
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "JPEG2000")
 SUFFIXES = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
-    ".gif": "GIF",
+    ".gif": "GIF", ".avif": "AVIF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM", ".jp2": "JPEG2000",
+    ".j2k": "JPEG2000", ".jfif": "JPEG", ".heic": "HEIF", ".heif": "HEIF", ".dcm": "DICOM", ".dicom": "DICOM",
 }  # fmt: skip
-HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8")  # and WebP: RIFF....WEBP
-MAX_PIXELS = 89_478_485  # Pillow's own limit, from which on it warns of a decompression bomb
-MAX_BYTES = 2**29  # of a file, packed or not
-MIN_SIDE = 4
-GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
+HEADS = (
+    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEIF", b"mif1": "HEIF", b"hevc": "HEIF"}
+HEAD = 132  # bytes of a file that tell its format
+# Pictures that are not read, some of which begin as a TIFF does and hold a thumbnail first.
+UNREAD = {
+    ".jxl": "JPEG XL", ".svg": "SVG", ".psd": "Photoshop", ".exr": "OpenEXR", ".hdr": "Radiance", ".pdf": "PDF",
+    ".eps": "PostScript", ".dng": "camera raw", ".cr2": "camera raw", ".cr3": "camera raw", ".nef": "camera raw",
+    ".arw": "camera raw", ".orf": "camera raw", ".rw2": "camera raw", ".mp4": "film", ".mov": "film", ".avi": "film",
+    ".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD", ".svs": "slide scan", ".ndpi": "slide scan",
+}  # fmt: skip
+GREY = ("1", "L", "LA", "La")
 ORIENTATION = 0x0112  # EXIF
 DEEP = re.compile(r"\b(L|LA|RGB|RGBA);16[BLN]")  # of Pillow's raw modes, those of which it keeps the high byte
 
 
-class Unusable(Exception):
-    """Why an image cannot be audited; what the reader of a list of skipped files is told."""
-
-
 @dataclass(frozen=True)
 class Picture:
-    """pixels uint8 (H, W) or (H, W, 3); notes: what was done to it besides the resizing that all undergo."""
+    """pixels uint8 (H, W) or (H, W, 3); notes: what was done to it besides the resizing that all undergo.
+
+    peak: the largest value of an image of 16 bits a channel, 0 for others; outside: the share of its area that the
+    centred square leaves out.
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
+    peak: int = 0
+    outside: float = 0.0
 
 
 def looks_like_an_image(head: bytes) -> bool:
-    """Whether a file's first 12 bytes are those of a known format."""
-    return head.startswith(HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    """Whether a file's first HEAD bytes are those of a known format."""
+    webp, box = head[:4] == b"RIFF" and head[8:12] == b"WEBP", head[4:8] == b"ftyp" and head[8:12] in BRANDS
+    return head.startswith(HEADS) or webp or box or head[128:132] == b"DICM"
 
 
-def decode(content: bytes, suffix: str = "", size: int | None = None, grey: bool = False, colour: bool = False):
+def significant_bits(peak: int) -> int:
+    """Bits that cameras and scanners give a value, the fewest that hold `peak`: 8, 10, 12, 14 or 16."""
+    return next(bits for bits in (8, 10, 12, 14, 16) if peak < 2**bits)
+
+
+def decode(
+    content: bytes, suffix: str = "", size: int | None = None, grey: bool = False, colour: bool = False, bits: int = 16
+) -> Picture:
     """A `Picture` from a file's bytes.
 
     Args:
         suffix: of the file's name, lower case; only to say so where it is not what the file holds.
         size, grey, colour: see `fit`.
+        bits: how many of a channel's 16 are in use, where it has 16: 4,095 is white at 12.
 
     Raises:
         Unusable: no known image format, truncated, too large to decode, smaller than MIN_SIDE, 32 bits a channel.
@@ -56,9 +80,16 @@ def decode(content: bytes, suffix: str = "", size: int | None = None, grey: bool
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's, all of which are either refused below or harmless
-            with Image.open(memory.BytesIO(content), formats=FORMATS) as image:
+            if medical.is_dicom(content):
+                image, notes = medical.dicom(content)
+                return finish(image, notes, size, grey, colour)
+            formats = list(FORMATS)
+            if content[4:8] == b"ftyp" and BRANDS.get(content[8:12]) == "HEIF":
+                medical.open_heif()
+                formats.append("HEIF")
+            with Image.open(memory.BytesIO(content), formats=formats) as image:
                 _check_size(image.size)
-                return _picture(image, suffix, size, grey, colour)
+                return _picture(image, suffix, size, grey, colour, bits)
     except Unusable:
         raise
     except Image.DecompressionBombError:
@@ -77,22 +108,50 @@ def _check_size(size: tuple[int, int]) -> None:
         raise Unusable(f"too small: {width}×{height}")
 
 
-def _picture(image: Image.Image, suffix: str, size, grey: bool, colour: bool) -> Picture:
+def _picture(image: Image.Image, suffix: str, size, grey: bool, colour: bool, bits: int) -> Picture:
     notes = []
     if suffix and SUFFIXES.get(suffix) != image.format.replace("MPO", "JPEG"):
         notes.append("wrong file name extension, decoded by content")
     if getattr(image, "n_frames", 1) > 1:
         notes.append("several frames, the first taken")
         image.seek(0)
-    deep = image.mode.startswith("I;16") or DEEP.search(str(image.tile))
-    if image.mode in ("I", "F"):
+    whole_range = image.mode == "I" and image.format == "PPM"  # to which Pillow has scaled it
+    deep = whole_range or image.mode.startswith("I;16") or DEEP.search(str(image.tile))
+    if image.mode in ("I", "F") and not whole_range:
         raise Unusable(f"32 bits a channel: mode {image.mode}, whose range is not known; convert it to 8 or 16 bits")
     image.load()
+    peak = _peak(image) if deep and not whole_range else 0
+    bits = 16 if whole_range else bits
     if deep:
-        notes.append("16 bits a channel, scaled to 8")
+        notes.append(f"16 bits a channel{f', of which {bits} are in use' if bits < 16 else ''}, scaled to 8")
+    if deep and bits < 16 and not image.mode.startswith("I"):
+        raise Unusable(f"16 bits a channel in colour, of which {bits} are in use: convert it to 8 bits")
+    return finish(image, notes, size, grey, colour, peak, bits)
+
+
+def _peak(image: Image.Image) -> int:
+    """The largest value of 16 bits; of colour Pillow has kept the high byte."""
+    high = int(np.asarray(image).max())
+    return high if image.mode.startswith("I") else 256 * high + 255
+
+
+def _scaled(image: Image.Image, bits: int) -> Image.Image:
+    """Mode L from 16 bits, white at 2^bits - 1."""
+    top = 2**bits - 1
+    values = (np.asarray(image).astype(np.uint32) * 255 + top // 2) // top
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+def finish(
+    image: Image.Image, notes: list[str], size, grey: bool, colour: bool, peak: int = 0, bits: int = 16
+) -> Picture:
+    """A `Picture` of a decoded image: upright, opaque, of the wanted channels and size."""
+    _check_size(image.size)
     if image.getexif().get(ORIENTATION, 1) in range(2, 9):
         notes.append("turned as its EXIF data say")
         image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = _scaled(image, bits)
     if image.mode == "CMYK":
         notes.append("CMYK, brought to RGB without a colour profile")
     plain, seen_through = opaque(image)
@@ -101,13 +160,12 @@ def _picture(image: Image.Image, suffix: str, size, grey: bool, colour: bool) ->
     pixels = fit(plain, size, grey, colour)
     if size is not None and min(plain.size) < size:
         notes.append("smaller than the prior's images, enlarged")
-    return Picture(pixels, tuple(notes))
+    outside = 0.0 if size is None else 1 - min(plain.size) / max(plain.size)
+    return Picture(pixels, tuple(notes), peak, outside)
 
 
 def opaque(image: Image.Image) -> tuple[Image.Image, bool]:
     """The image in mode L or RGB, laid on white where it is transparent, and whether it is anywhere."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)), False
     plain = "L" if image.mode in GREY else "RGB"
     if not image.has_transparency_data:
         return image.convert(plain), False

@@ -4,9 +4,8 @@
 people's own images: what cannot be used is left out and listed, the rest is audited.
 """
 
+import functools
 import hashlib
-import tarfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,11 +16,22 @@ from PIL import Image
 from tqdm import tqdm
 
 from vpaudit.base.errors import VpauditError
-from vpaudit.data import cifar, strips
-from vpaudit.data.decode import MAX_BYTES, MIN_SIDE, SUFFIXES, Picture, Unusable, decode, fit, looks_like_an_image
+from vpaudit.data import arrays, cifar, medical, sources, strips
+from vpaudit.data.decode import (
+    HEAD,
+    SUFFIXES,
+    UNREAD,
+    Picture,
+    decode,
+    finish,
+    looks_like_an_image,
+    significant_bits,
+)  # fmt: skip
 from vpaudit.data.images import ImageSet
+from vpaudit.data.limits import MAX_BYTES, Unusable
 
 MOST = 2000  # files that `read_local` looks at; of more, a random choice
+NAME = "local images"  # of every set read here: what is chosen of it does not depend on what its folder is called
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,8 @@ class Reading:
 
     Attributes:
         images: the usable ones, each once; ids are places among all files, in the order of their names; names: theirs.
-        skipped: (name, reason) of those left out, duplicates among them; notes: what was done to others, with names;
+        skipped: (name, reason) of images left out, duplicates among them; passed: of files that are no images, or of a
+            kind that is not read; notes: what was done to others, with names; remarks: on all of them together;
         files: how many image files there are; looked_at: how many of them were opened.
     """
 
@@ -40,35 +51,62 @@ class Reading:
     notes: dict[str, list[str]]
     files: int
     looked_at: int
+    passed: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """(name, reason) of every file that is not attacked."""
+        return [*self.skipped, *((name, f"passed over: {reason}") for name, reason in self.passed)]
 
     def lines(self) -> list[str]:
         """The counts, without names."""
         part = f", a random {self.looked_at} looked at" if self.looked_at < self.files else ""
         found = [f"{self.files} image files{part}", f"{len(self.images)} usable"]
-        reasons = Counter(reason.split(":")[0] for _, reason in self.skipped)
-        found += [f"{count} left out: {reason}" for reason, count in sorted(reasons.items())]
-        return found + [f"{len(names)} {note}" for note, names in sorted(self.notes.items())]
+        for what, pairs in (("left out", self.skipped), ("passed over", self.passed)):
+            reasons = Counter(reason.split(":")[0] for _, reason in pairs)
+            found += [f"{count} {what}: {reason}" for reason, count in sorted(reasons.items())]
+        return [*found, *(f"{len(names)} {note}" for note, names in sorted(self.notes.items())), *self.remarks]
 
 
 @dataclass(frozen=True)
 class _File:
-    """An image of a source: its name inside, how to get its picture, and its label where the source has labels."""
+    """An image of a source: its name inside, and how to get its picture, given the bits in use of a channel's 16."""
 
     name: str
-    picture: Callable[[], Picture]
-    label: int | None = None
+    picture: Callable[[int], Picture]
 
 
-@dataclass
-class _Kept:
-    pictures: list[np.ndarray] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    files: list[_File] = field(default_factory=list)
+@dataclass(frozen=True)
+class _Found:
+    """The images of a source, none of them decoded; labels and class names where the source has them.
 
-    def add(self, place: int, file: _File, pixels: np.ndarray) -> None:
-        self.pictures.append(pixels)
-        self.places.append(place)
-        self.files.append(file)
+    passed: files that are not read; remarks: what was assumed of all; doubts: what would be wrong to leave unsaid.
+    """
+
+    files: list[_File]
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    passed: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def image_set(self, source: str | Path, pictures: dict[int, Picture]) -> ImageSet:
+        """Of the pictures by place, which must have one shape."""
+        places = list(pictures)
+        first = pictures[places[0]].pixels.shape
+        for place, picture in pictures.items():
+            if picture.pixels.shape != first:
+                raise VpauditError(
+                    f"{source}/{self.files[place].name} has shape {picture.pixels.shape}, "
+                    f"{self.files[places[0]].name} has {first}",
+                    "set data.size (and data.grey, or data.colour) to bring them to one, or resize them",
+                )
+        if self.labels is None:
+            labels, names = _classes([PurePosixPath(self.files[place].name).parent.name for place in places])
+        else:
+            labels, names = self.labels[places], self.class_names
+        stacked = np.stack([picture.pixels for picture in pictures.values()])
+        return ImageSet(NAME, "test", stacked, labels, np.array(places), names)
 
 
 def load_local(
@@ -77,8 +115,8 @@ def load_local(
     """Every image of a source, in the order of their names; ids are places in that order.
 
     Args:
-        source: a folder (searched through), .zip, .tar, .tar.gz, .tgz, or .npz (uint8 `x` or `images`, labels `y` or
-            `labels` if there); or CIFAR-10's own cifar-10-python.tar.gz, whose test images are taken, or with
+        source: a folder (searched through, links followed), .zip, .tar, .tar.gz, .tgz, .tar.xz, or .npz (see `arrays`);
+            a zip of `strips`; or CIFAR-10's own cifar-10-python.tar.gz, whose test images are taken, or with
             under="train" the training images.
         size, grey, colour: see `decode.fit`; without size all must have one.
         under: take only what lies under this folder of the source, e.g. "test".
@@ -87,15 +125,17 @@ def load_local(
         labels are those of the npz, or the places of the images' own folders where these differ, else -1.
 
     Raises:
-        VpauditError: no source, no images, an image that cannot be read, or (without size) of another size; named.
+        VpauditError: no source, no images, an image that cannot be read, labels that are not the images', or (without
+            size) another size; named.
     """
-    kept = _Kept()
-    for place, file in enumerate(_files(Path(source), size, grey, colour, under)):
-        try:
-            kept.add(place, file, file.picture().pixels)
-        except Unusable as error:
-            raise VpauditError(f"{source}/{file.name} is not usable: {error}", "remove or replace it") from error
-    return _image_set(Path(source), kept)
+    found = _find(source, size, grey, colour, under)
+    if found.doubts:
+        raise VpauditError(f"{source}: {found.doubts[0]}", "store one label an image, or none")
+
+    def stop(file: _File, error: Unusable) -> None:
+        raise VpauditError(f"{source}/{file.name} is not usable: {error}", "remove or replace it") from error
+
+    return found.image_set(source, _pictures(found.files, range(len(found.files)), stop))
 
 
 def read_local(
@@ -116,68 +156,151 @@ def read_local(
     Raises:
         VpauditError: no source, no image files, none that is usable, or (without size) several sizes.
     """
-    files = _files(Path(source), size, grey, colour, under)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:most])
-    kept, skipped, notes, seen = _Kept(), [], {}, {}
-    for place in tqdm(chosen.tolist(), desc="images", disable=None, ascii=True, ncols=79):
-        file = files[place]
-        try:
-            picture = file.picture()
-            first = seen.setdefault(_digest(picture.pixels), file.name)
-            if first != file.name:
-                raise Unusable(f"duplicate: the same pixels as {first}")
-            if np.ptp(picture.pixels) == 0:
-                raise Unusable("blank: every pixel alike, nothing to reconstruct")
-        except Unusable as error:
-            skipped.append((file.name, str(error)))
-            continue
-        kept.add(place, file, picture.pixels)
-        for note in picture.notes:
-            notes.setdefault(note, []).append(file.name)
-    if not kept.pictures:
-        shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
+    found = _find(source, size, grey, colour, under)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(found.files))[:most]).tolist()
+    skipped: list[tuple[str, str]] = []
+    bar = tqdm(chosen, desc="images", disable=None, ascii=True, ncols=79)
+    pictures = _pictures(found.files, bar, lambda file, error: skipped.append((file.name, str(error))))
+    for place, reason in _useless(pictures, found.files):
+        skipped.append((found.files[place].name, reason))
+        del pictures[place]
+    if not pictures:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in [*skipped, *found.passed][:3])
         raise VpauditError(f"no usable image in {source}: {shown}", "fix these, or name another folder")
-    names = [file.name for file in kept.files]
-    return Reading(_image_set(Path(source), kept), names, skipped, notes, len(files), len(chosen))
+    notes: dict[str, list[str]] = {}
+    for place, picture in pictures.items():
+        for note in picture.notes:
+            notes.setdefault(note, []).append(found.files[place].name)
+    names = [found.files[place].name for place in pictures]
+    remarks = [*found.remarks, *found.doubts, *_outside(pictures)]
+    return Reading(
+        found.image_set(source, pictures), names, sorted(skipped), notes, len(found.files), len(chosen), found.passed,
+        remarks,
+    )  # fmt: skip
+
+
+def _pictures(files: list[_File], places, unusable: Callable[[_File, Unusable], None]) -> dict[int, Picture]:
+    """Pictures by place. Of 16 bits those that a source's images use at all are taken for the whole range: 12, say."""
+    pictures: dict[int, Picture] = {}
+
+    def decode_all(places, bits: int) -> None:
+        for place in places:
+            try:
+                pictures[place] = files[place].picture(bits)
+            except Unusable as error:
+                pictures.pop(place, None)
+                unusable(files[place], error)
+
+    decode_all(places, 16)
+    deep = [place for place, picture in pictures.items() if picture.peak]
+    bits = significant_bits(max((pictures[place].peak for place in deep), default=2**16 - 1))
+    if bits < 16:
+        decode_all(deep, bits)
+    return pictures
+
+
+def _useless(pictures: dict[int, Picture], files: list[_File]) -> list[tuple[int, str]]:
+    """Places of pictures that show what another shows, or nothing."""
+    found, seen = [], {}
+    for place, picture in pictures.items():
+        first = seen.setdefault(_digest(picture.pixels), place)
+        if first != place:
+            found.append((place, f"duplicate: the same pixels as {files[first].name}"))
+        elif np.ptp(picture.pixels) == 0:
+            found.append((place, "blank: every pixel alike, nothing to reconstruct"))
+    return found
+
+
+def _outside(pictures: dict[int, Picture]) -> list[str]:
+    shares = [100 * picture.outside for picture in pictures.values()]
+    if max(shares) == 0:
+        return []
+    return [
+        f"the centred squares leave out {np.mean(shares):.0f} % of an image on average, {max(shares):.3g} % at most"
+    ]
 
 
 def _digest(pixels: np.ndarray) -> bytes:
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
-def _image_set(source: Path, kept: _Kept) -> ImageSet:
-    for file, pixels in zip(kept.files, kept.pictures):
-        if pixels.shape != kept.pictures[0].shape:
-            raise VpauditError(
-                f"{source}/{file.name} has shape {pixels.shape}, {kept.files[0].name} has {kept.pictures[0].shape}",
-                "set data.size (and data.grey, or data.colour) to bring them to one, or resize them",
-            )
-    if kept.files[0].label is None:
-        labels, names = _classes([PurePosixPath(file.name).parent.name for file in kept.files])
-    else:
-        labels = np.array([file.label for file in kept.files], np.int64)
-        names = tuple(str(k) for k in range(int(labels.max()) + 1)) or ("image",)
-    return ImageSet(source.name.split(".")[0], "test", np.stack(kept.pictures), labels, np.array(kept.places), names)
-
-
-def _files(source: Path, size: int | None, grey: bool, colour: bool, under: str) -> list[_File]:
-    """The image files of a source by name, none of them opened yet."""
+def _find(source: str | Path, size: int | None, grey: bool, colour: bool, under: str) -> _Found:
+    """The image files of a source by name."""
+    if not str(source).strip():
+        raise VpauditError(
+            "no source of images: the name is empty", "name a folder, a zip or tar archive, or an npz file"
+        )
+    source = Path(source)
     if not source.exists():
         raise VpauditError(f"{source} does not exist", "name a folder, a zip or tar archive, or an npz file of images")
-    if source.suffix == ".npz":
-        return _npz(source, under, size, grey, colour)
+    fitted = functools.partial(_fitted, size=size, grey=grey, colour=colour)
+    if source.suffix.lower() == ".npz":
+        read = arrays.read(source, under)
+        return _Found(fitted(read.images), read.labels, read.class_names, [], read.notes, read.doubts)
     if cifar.is_archive(source) or strips.is_archive(source):
-        found = strips.load(source) if strips.is_archive(source) else cifar.load(source, under or "test")
-        return _arrays(found.images, found.labels, size, grey, colour)
-
-    def picture(name, read):
-        return lambda: decode(_content(read), PurePosixPath(name).suffix.lower(), size, grey, colour)
-
-    entries = sorted(_entries(source, under), key=lambda entry: entry[0])
-    if not entries:
+        known = strips.load(source) if strips.is_archive(source) else cifar.load(source, under or "test")
+        return _Found(fitted(known.images), known.labels, known.class_names)
+    listing = sources.listed(source)
+    passed = [(name, reason) for name, reason in listing.passed if _inside(name, under)]
+    files: list[_File] = []
+    for entry in listing.entries:
+        if _inside(entry.name, under):
+            reason = _passed_over(entry)
+            if reason:
+                passed.append((entry.name, reason))
+            else:
+                files += _files(entry, size, grey, colour)
+    if not files:
         place = f"{source}, under {under!r}" if under else f"{source}"
-        raise VpauditError(f"no images in {place}", f"known formats: {', '.join(SUFFIXES)}")
-    return [_File(name, picture(name, read)) for name, read in entries]
+        shown = "".join(f"; {name}: {reason}" for name, reason in passed[:3])
+        raise VpauditError(f"no images in {place}{shown}", f"known formats: {', '.join((*SUFFIXES, *medical.NIFTI))}")
+    return _Found(files, passed=passed)
+
+
+def _inside(name: str, under: str) -> bool:
+    return not under or under.strip("/") in [str(p) for p in PurePosixPath(name).parents]
+
+
+def _passed_over(entry: sources.Entry) -> str:
+    """Why a file is not taken for an image; empty for one that is named as an image, or is one."""
+    path = PurePosixPath(entry.name)
+    suffix = path.suffix.lower()
+    if suffix in UNREAD:
+        return f"{UNREAD[suffix]} ({suffix}) is not read, convert it"
+    named = suffix in SUFFIXES or path.name.lower().endswith(medical.NIFTI)
+    if path.name.startswith("._") or not (named or _sniff(entry.read)):
+        return f"not an image ({suffix or 'no suffix'})"
+    return ""
+
+
+def _sniff(read: Callable[[int], bytes]) -> bool:
+    try:
+        return looks_like_an_image(read(HEAD))
+    except Exception:  # not named as an image, and not readable either: nobody's image
+        return False
+
+
+def _files(entry: sources.Entry, size: int | None, grey: bool, colour: bool) -> Iterator[_File]:
+    """The images of a file: one, or a volume's slices."""
+
+    def picture(bits: int) -> Picture:
+        suffix = PurePosixPath(entry.name).suffix.lower()
+        return decode(_content(entry.read), suffix, size, grey, colour, bits)
+
+    def unusable(reason: str) -> Callable[[int], Picture]:
+        def raised(bits: int) -> Picture:
+            raise Unusable(reason)
+
+        return raised
+
+    if not entry.name.lower().endswith(medical.NIFTI):
+        yield _File(entry.name, picture)
+        return
+    try:
+        for name, slice_ in medical.nifti(entry.name, lambda: _content(entry.read)):
+            yield _File(name, lambda bits, get=slice_: finish(get(), ["a slice of a NIfTI volume"], size, grey, colour))
+    except Unusable as error:
+        yield _File(entry.name, unusable(str(error)))
 
 
 def _content(read: Callable[[int], bytes]) -> bytes:
@@ -191,58 +314,6 @@ def _content(read: Callable[[int], bytes]) -> bytes:
     return content
 
 
-def _entries(source: Path, under: str) -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """(name inside, how to read its first so many bytes) of every file that is named as an image, or is one."""
-
-    def wanted(name: str, read: Callable[[int], bytes]) -> bool:
-        path = PurePosixPath(name)
-        if path.name.startswith("._") or (under and under.strip("/") not in [str(p) for p in path.parents]):
-            return False
-        return path.suffix.lower() in SUFFIXES or _sniff(read)
-
-    for name, read in _everything(source):
-        if wanted(name, read):
-            yield name, read
-
-
-def _sniff(read: Callable[[int], bytes]) -> bool:
-    try:
-        return looks_like_an_image(read(12))
-    except Exception:  # not named as an image, and not readable either: nobody's image
-        return False
-
-
-def _everything(source: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """Every file of a folder or archive."""
-
-    def part(open_, *arguments):
-        def read(count: int) -> bytes:
-            with open_(*arguments) as file:
-                return file.read(count)
-
-        return read
-
-    try:
-        if source.is_dir():
-            for path in source.rglob("*"):
-                if path.is_file():
-                    yield path.relative_to(source).as_posix(), part(open, path, "rb")
-        elif source.suffix == ".zip":
-            archive = zipfile.ZipFile(source)
-            for entry in archive.infolist():
-                if not entry.is_dir():
-                    yield entry.filename, part(archive.open, entry)
-        elif ".tar" in source.suffixes or source.suffix == ".tgz":
-            archive = tarfile.open(source)  # noqa: SIM115
-            for member in archive.getmembers():
-                if member.isfile():
-                    yield member.name, part(archive.extractfile, member)
-        else:
-            raise VpauditError(f"{source} is not a folder, zip, tar or npz", "unpack it, or give its folder")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise VpauditError(f"{source} cannot be read: {error}", "it may be truncated; fetch it again") from error
-
-
 def _classes(folders: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     names = sorted(set(folders))
     if len(names) < 2:
@@ -250,23 +321,10 @@ def _classes(folders: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.array([names.index(folder) for folder in folders]), tuple(names)
 
 
-def _npz(source: Path, under: str, size: int | None, grey: bool, colour: bool) -> list[_File]:
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            keys = [(f"x_{under}", f"y_{under}")] if under else [("x", "y"), ("images", "labels"), ("x_test", "y_test")]
-            images, labels = (next((file[key] for key in part if key in file), None) for part in zip(*keys))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise VpauditError(f"{source} cannot be read: {error}", "it may be truncated; fetch it again") from error
-    good = images is not None and images.dtype == np.uint8 and (images.ndim == 3 or images.shape[3:] == (3,))
-    if not good or not len(images) or min(images.shape[1:3]) < MIN_SIDE:
-        found = "no array x or images" if images is None else f"{images.dtype} of shape {images.shape}"
-        raise VpauditError(f"{source} holds {found}", "store uint8 images (N, H, W) or (N, H, W, 3) as x")
-    tags = np.full(len(images), -1) if labels is None else labels.astype(np.int64)
-    return _arrays(images, tags, size, grey, colour)
+def _fitted(images: np.ndarray, size: int | None, grey: bool, colour: bool) -> list[_File]:
+    """Files of an array's images, by their places."""
 
+    def picture(bits: int, place: int) -> Picture:
+        return finish(Image.fromarray(images[place]), [], size, grey, colour)
 
-def _arrays(images: np.ndarray, tags: np.ndarray, size: int | None, grey: bool, colour: bool) -> list[_File]:
-    def picture(image):
-        return lambda: Picture(fit(Image.fromarray(image), size, grey, colour))
-
-    return [_File(f"{k:06d}", picture(image), int(tag)) for k, (image, tag) in enumerate(zip(images, tags))]
+    return [_File(f"{k:06d}", functools.partial(picture, place=k)) for k in range(len(images))]

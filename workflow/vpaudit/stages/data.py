@@ -19,7 +19,7 @@ def targets(config: Config, layout: Layout) -> None:
         reading = data.read_local(about.folder, about.size, about.grey, about.under, about.colour, config.seed, most)
         print("\n".join(reading.lines()), flush=True)
         with files.atomic(layout.skipped) as temporary:
-            pd.DataFrame(reading.skipped, columns=["file", "reason"]).to_csv(temporary, index=False)
+            pd.DataFrame(reading.left_out(), columns=["file", "reason"]).to_csv(temporary, index=False)
         selected = data.select(reading.images, about.images, config.seed)
     else:
         selected = data.draw(config.data.name, "test", config.data.images, config.seed)

@@ -113,7 +113,11 @@ def fit_gaussian(config: Config, layout: Layout, out: str | None = None) -> None
 
     images = training_images(config)
     fitted = gaussian.fit(pixels.from_uint8(images.images))
-    about = {"data": f"{images.name}, train split", "images": len(images), "shape": list(fitted.shape)}
+    about = {
+        "data": f"{Path(config.data.train).name or config.data.name}, train split",
+        "images": len(images),
+        "shape": list(fitted.shape),
+    }
     fitted.save(out or layout.results / "gaussian", about)
 
 

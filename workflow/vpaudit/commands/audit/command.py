@@ -89,7 +89,7 @@ def _audit(arguments) -> None:
     if arguments.dry_run:
         facts = job.facts()
         print("\n".join([*facts["reading"], f"{facts['images']} to attack, brought to {facts['shape']}"]))
-        print("".join(f"{name}: {reason}\n" for name, reason in job.reading.skipped), end="")
+        print("".join(f"{name}: {reason}\n" for name, reason in job.reading.left_out()), end="")
         print("\n".join([*facts["warnings"], "", cost, ""]))
         print(doctor.report(doctor.environment(job.config, audit.ROOT)), end="\n\n")
         print(config.dump(job.config), end="")
@@ -97,8 +97,8 @@ def _audit(arguments) -> None:
     _say("\n".join(job.reading.lines()), cost)
     found = audit.run(job, Path(arguments.out).resolve() if arguments.out else None, arguments.cores)
     print(answer.text(found))
-    left = f" (with reasons: results/{found['study']}/left_out.csv)" if job.reading.skipped else ""
-    print(f"\n{found['images']} images audited, {len(job.reading.skipped)} left out{left}")
+    left = f" (with reasons: results/{found['study']}/left_out.csv)" if job.reading.left_out() else ""
+    print(f"\n{found['images']} images audited, {len(job.reading.left_out())} files left out{left}")
     print(f"Page: {found['out']}/report.html\nTables, figures, answer: {found['out']}/")
 
 

@@ -255,7 +255,7 @@ def _write_study(job: Job, layout: Layout) -> Path:
         with files.atomic(source) as temporary, open(temporary, "wb") as file:
             np.savez(file, x=job.chosen.images)
     names = pd.DataFrame({"image": range(len(job.chosen)), "file": job.names()})
-    left = pd.DataFrame(job.reading.skipped, columns=["file", "reason"])
+    left = pd.DataFrame(job.reading.left_out(), columns=["file", "reason"])
     for name, table in (("names", names), ("left_out", left)):
         with files.atomic(layout.results / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
