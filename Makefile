@@ -1,12 +1,13 @@
 # make replicate   environment, then the embedded study from data to report
 # make test        environment if missing, then every test
+# make check       lint, import contracts, generated pages and the fast tests, for the loop while editing
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-.PHONY: replicate test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore lint lock clean-work
+.PHONY: replicate test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore check lint lock clean-work
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
@@ -67,8 +68,12 @@ ship-prior:
 restore: $(STAMP)
 	@$(RUN) workflow/restore.sh
 
+# Format, lint, import contracts and generated pages; `make check` adds the fast tests, `make lint` Snakemake's linter.
+CHECKS := ruff check . && ruff format --check . && snakefmt --check Snakefile rules && lint-imports --no-cache && vpaudit docs --check
+check: $(STAMP)
+	@export $(RUN); $(CHECKS) && python -m pytest -q -m "not slow" tests/unit $(PYTEST_ARGS)
 lint: $(STAMP)
-	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile rules && $(RUN) vpaudit docs --check && $(RUN) snakemake --lint
+	@export $(RUN); $(CHECKS) && snakemake --lint
 
 # The lock for every platform and Python >= 3.11; pip, not uv, installs it.
 lock:

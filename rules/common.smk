@@ -160,7 +160,7 @@ def figure_inputs(wildcards):
 
 
 def shown(path, section):
-    """A figure as it stands in Snakemake's report, under its section of the paper."""
+    """A figure as Snakemake's report shows it, under its section of the paper."""
     return report(
         path,
         caption="../workflow/report/figure.rst",

@@ -29,7 +29,7 @@ rule train_prior:
         stage("prior", "--threads {threads}")
 
 
-# Solvers of few calls belong to a prior and are shipped with it: made where they are missing, and never by accident
+# Few-step solvers belong to a prior and are shipped with it: made where they are missing, and never by accident
 # again, whatever a checkout makes of time stamps. To fit anew, delete the file.
 rule few_step:
     input:

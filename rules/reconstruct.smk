@@ -1,5 +1,5 @@
 # in:  observations/mu=<part>.npz, priors      out: results/<study>/reconstructions/mu=<part>.npz
-# One job a mu, all attacks inside, because starting torch and diffusers costs seconds. Finished shards lie in work/.
+# One job a mu, all attacks inside, because starting torch and diffusers costs seconds. Finished shards are in work/.
 
 
 rule reconstruct:

@@ -12,6 +12,20 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 ROOT = Path(__file__).parent.parent
 # What continuous integration has and must not pass over: a browser, and the real images where they are laid out.
 NEVER_SKIPPED = {"tests/browser": True, "tests/workflow/test_real_images.py": (ROOT.parent / "shared/data").exists()}
+# Files of unit tests that take more than a few seconds: `make check` leaves them out, `make test` runs all.
+SLOW = {
+    f"test_{name}.py"
+    for name in (
+        "architecture", "audit", "docs", "experiments", "figures", "hub_data", "local_images", "prior_fetch", "report",
+        "report_page", "rero", "shipped_prior", "training",
+    )
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -387,7 +387,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, root, caps
     said = capsys.readouterr()
     assert "SHOW the images" in said.err
     assert "nothing is uploaded" in said.err
-    for word in ("14 image files", "12 usable", "1 left out: duplicate", "network calls", "study: audit-images-"):
+    for word in ("14 image files", "12 usable", "1 left out: duplicate", "of the network", "study: audit-images-"):
         assert word in said.out
     assert not out.exists()
     assert {p.name for p in (root / "results").glob("audit-*")} == before

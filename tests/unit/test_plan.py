@@ -76,7 +76,7 @@ def test_the_documents_numbers_are_the_plans(root, study):
 
 def test_command_and_bad_speed(capsys):
     assert main(["plan"]) == 0
-    assert "network calls" in capsys.readouterr().out
+    assert "of the network" in capsys.readouterr().out
     assert main(["plan", "--calls-per-second", "0"]) == 2
     assert main(["plan", "--devices", "0"]) == 2
     with pytest.raises(VpauditError, match="must be > 0"):

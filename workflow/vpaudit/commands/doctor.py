@@ -45,7 +45,7 @@ class Check:
 
 
 def examine(config: Config, root: Path | None = None) -> list[Check]:
-    """Every check, of images and of all else; root: a repository, None for the one this package lies in."""
+    """Every check, of images and of all else; root: a repository, None for the one that holds this package."""
     return [*environment(config, root), _guarded("data", lambda: _data(config))]
 
 
@@ -158,8 +158,8 @@ def _weights(name: str, prior: Path, weights: Callable[[Path], Path]) -> Check:
         )
     if card.get("steps", 0) < card.get("steps_planned", 0):
         return Check(name, "warning", f"{card['steps']} of {card['steps_planned']} training steps", "make prior")
-    passes = f", {card['passes']:g} passes over its images" if "passes" in card else ""
-    return Check(name, "ok", f"{prior.name}{passes}, as its card says")
+    epochs = f", {card['passes']:g} epochs" if "passes" in card else ""
+    return Check(name, "ok", f"{prior.name}{epochs}, as its card says")
 
 
 def _lpips() -> Check:

@@ -1,4 +1,4 @@
-"""`vpaudit plan`: what a study will cost before anything runs: jobs, network calls, hours and disk."""
+"""`vpaudit plan`: what a study will cost before anything runs: jobs, network evaluations, hours and disk."""
 
 import argparse
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ class Plan:
     """Totals of a study.
 
     Attributes:
-        jobs: of the graph; network_jobs: those of them that reconstruct; calls: network calls on one image;
-        hours: of one device at the given speed, network calls alone; job_hours: of the longest reconstruct job;
+        jobs: of the graph; network_jobs: those of them that reconstruct; calls: network evaluations of one image;
+        hours: of one device at the given speed, network evaluations alone; job_hours: of the longest reconstruct job;
         comparisons: of two images, each by every metric;
         disk_gib: targets, observations, reconstructions and, where they are kept, their checkpoints.
     """
@@ -62,7 +62,7 @@ class Plan:
 
 
 def calls_of(attack: Attack) -> int:
-    """Network calls on one image at one mu: all conditionings and draws."""
+    """Network evaluations of one image at one mu: all conditionings and draws."""
     if attack.kind in NETWORK_FREE:
         return 0
     once = {"posterior_mean": 1, "heun": 2 * attack.steps - 1}.get(attack.kind, attack.steps)
@@ -110,10 +110,10 @@ def text(found: Plan, devices: int) -> str:
         f"images           {found.images:,} at {found.mus} values of mu",
         f"jobs             {found.jobs:,}; {found.network_jobs} of them run the network, "
         f"{60 * found.job_hours:.1f} minutes each",
-        f"network calls    {found.calls:,}",
+        f"evaluations      {found.calls:,} of the network",
         f"comparisons      {found.comparisons:,} of two images by every metric",
         f"device hours     {found.hours:.2f}",
-        f"wall clock       {wall:.2f} hours on {devices} device{'s' * (devices != 1)}, network calls alone",
+        f"wall clock       {wall:.2f} hours on {devices} device{'s' * (devices != 1)}, network evaluations alone",
         f"disk             {found.disk_gib:.2f} GiB at most",
     ]
     return "\n".join(lines)

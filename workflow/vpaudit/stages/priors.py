@@ -95,7 +95,7 @@ def refine_few_step(config: Config, prior: str, steps: int, device: str = "auto"
     order = torch.randperm(len(drawn), generator=generator(config.seed, "refine"))
     shuffled = pixels.from_uint8(drawn)[order].to(device)
     torch.set_float32_matmul_precision("high")
-    model = network.load(prior, device, "float32", rows=1)  # no call is filled up
+    model = network.load(prior, device, "float32", rows=1)  # no batch is padded
     closed = gaussian.load(config.prior.gaussian).to(device)
     low, high = settings.sigma_range
     sigmas = np.geomspace(low, min(high, model.sigma_max), REFINED["noises"])

@@ -20,7 +20,7 @@ class Journal:
     """Shards of one job.
 
     Args:
-        folder: where shards lie, e.g. work/embedded/reconstruct/mu=5.
+        folder: of the shards, e.g. work/embedded/reconstruct/mu=5.
         code: source files whose edit invalidates shards.
         inputs: files whose content invalidates shards.
     """

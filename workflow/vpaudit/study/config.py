@@ -29,14 +29,14 @@ class Data(Section):
     folder: str | None = Field(
         None, description="attack the images of this folder, zip, tar or npz instead of a card's"
     )
-    size: int | None = Field(None, ge=4, description="bring those to this side: centred square crop, Lanczos")
-    grey: bool = Field(False, description="bring those to one channel")
-    colour: bool = Field(False, description="bring those to three channels")
-    under: str = Field("", description="only what lies under this folder inside it, e.g. test")
+    size: int | None = Field(None, ge=4, description="resize those to this side: centred square crop, Lanczos")
+    grey: bool = Field(False, description="convert those to one channel")
+    colour: bool = Field(False, description="convert those to three channels")
+    under: str = Field("", description="only images in this folder inside it, e.g. test")
     train: str | None = Field(
         None, description="folder or archive of training images, for the Gaussian prior of a study of a folder"
     )
-    train_under: str = Field("", description="only what lies under this folder inside that")
+    train_under: str = Field("", description="only images in this folder inside that")
     images: int = Field(128, ge=2, description="number of test images, a random subset keyed by the seed")
 
     @model_validator(mode="after")
@@ -111,9 +111,9 @@ class Training(Section):
 class FewStep(Section):
     """How the prior's few-step solvers are fitted (`vpaudit few-step`), on training images."""
 
-    calls: list[int] = Field([3, 4, 5, 6], description="network calls of each solver, >= 1")
+    calls: list[int] = Field([3, 4, 5, 6], description="network evaluations of each solver, >= 1")
     images: int = Field(256, ge=1, description="training images")
-    evaluations: int = Field(6, ge=0, description="tries in the search for each call's noise level, on 64 of them")
+    evaluations: int = Field(6, ge=0, description="tries in the search for each noise level, on 64 of them")
     sigma_range: tuple[float, float] = Field((0.15, 150.0), description="starting noises covered")
     levels: int = Field(14, ge=2, description="starting noises fitted, log-spaced")
 
@@ -129,36 +129,36 @@ class Prior(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the network in the attack; auto: bfloat16 where the processor computes in it"
     )
-    rows: int = Field(64, ge=1, description="images in every network call, filled up to it; bounds memory")
+    rows: int = Field(64, ge=1, description="images in every network evaluation, padded to it; bounds memory")
     training: Training = Training()
     few_step: FewStep = FewStep()
 
 
 class Knowledge(Section):
-    """What the adversary is told of lambda and sigma in y = lambda x + sigma z, and how it estimates the rest."""
+    """What the adversary knows of lambda and sigma in y = lambda x + sigma z, and how it estimates the rest."""
 
     sigma: Literal["known", "wavelet", "patches", "blank", "prior"] = Field(
-        "known", description="told, or the estimator it is read with (workflow/vpaudit/knowledge.py)"
+        "known", description="known to the adversary, or the estimator it uses (workflow/vpaudit/attack/knowledge.py)"
     )
-    sigma_error: float = Field(0.0, gt=-1, description="relative error of what it is told")
+    sigma_error: float = Field(0.0, gt=-1, description="relative error of the value it knows")
     lam: Literal["known", "norm", "energy", "prior"] = Field(
-        "known", description="told, or how the clipping factor is guessed"
+        "known", description="known to the adversary, or how it guesses the clipping factor"
     )
-    lam_error: float = Field(0.0, gt=-1, description="relative error of what it is told")
+    lam_error: float = Field(0.0, gt=-1, description="relative error of the value it knows")
 
     @model_validator(mode="after")
     def _consistent(self):
         for name in ("sigma", "lam"):
             if getattr(self, f"{name}_error") != 0 and getattr(self, name) != "known":
                 raise ValueError(
-                    f"{name}_error={getattr(self, f'{name}_error'):g} is the error of a told value, but {name} is "
+                    f"{name}_error={getattr(self, f'{name}_error'):g} is the error of a known value, but {name} is "
                     f"estimated ({getattr(self, name)}): leave one of them out"
                 )
         return self
 
     @property
     def label(self) -> str:
-        """How it stands in the tables, e.g. "sigma known, lambda +10 %"."""
+        """How the tables show it, e.g. "sigma known, lambda +10 %"."""
         parts = []
         for name, kind, error in (
             ("sigma", self.sigma, self.sigma_error),
@@ -170,21 +170,21 @@ class Knowledge(Section):
 
 
 class Attack(Section):
-    """One attack, run once for every conditioning and draw."""
+    """One attack, run once for every conditioning and sample (draw)."""
 
     name: str = Field(description="name in the tables")
     kind: Literal["raw", "wiener", "posterior_mean", "ddim", "multistep", "heun", "ddrm", "few_step"] = Field(
-        description="what is done (workflow/vpaudit/samplers.py); ddim with eta=1 is DDPM"
+        description="what is done (workflow/vpaudit/sampling/samplers.py); ddim with eta=1 is DDPM"
     )
     conditioning: list[Literal["unconditional", "true_class", "wrong_class"]] = Field(
-        ["unconditional"], description="what the network is told of the class"
+        ["unconditional"], description="which class the network is given"
     )
-    steps: int = Field(1, ge=1, description="noise levels a draw; network calls, but 2 steps - 1 for heun")
+    steps: int = Field(1, ge=1, description="noise levels of a sample, and network evaluations (heun: 2 steps - 1)")
     eta: float = Field(0.0, ge=0, le=1, description="0 deterministic, 1 ancestral (ddim, multistep, ddrm)")
-    order: int = Field(2, ge=1, le=4, description="calls that a step of multistep extrapolates from")
+    order: int = Field(2, ge=1, le=4, description="network evaluations that a step of multistep extrapolates from")
     churn: float = Field(0.0, ge=0, le=0.41, description="relative noise added before a step of heun")
     spacing: Literal["karras", "log", "t"] = Field("karras", description="how the noise levels are spaced")
-    draws: int = Field(1, ge=1, description="draws an image")
+    draws: int = Field(1, ge=1, description="samples of each image")
     knowledge: Knowledge = Knowledge()
 
     @property
@@ -224,7 +224,7 @@ class Bounds(Section):
 
 
 class Experiments(Section):
-    """`snakemake experiments`: beyond the paper's study; but for with_study not part of the default run."""
+    """`snakemake experiments`: beyond the paper's study; except for with_study not part of the default run."""
 
     mu: list[float] = Field([2, 5, 10, 20, 50, 100], description="signal-to-noise ratios mu = C / sigma, each > 0")
     images: int = Field(64, ge=2, description="the first of the study's images")
@@ -243,11 +243,11 @@ class Experiments(Section):
 class Figures(Section):
     """How figures look; changes nothing else."""
 
-    style: str = Field("default", description="name in vpaudit.figures.style, or a YAML file")
+    style: str = Field("default", description="name in workflow/vpaudit/report/figures/style.py, or a YAML file")
 
 
 class Jobs(Section):
-    """How the work is cut into jobs and kept; but for `store`, nothing that is computed depends on it."""
+    """How the work is split into jobs and kept; except for `store`, no result depends on it."""
 
     images_per_job: int | None = Field(
         None, ge=1, description="images of a privatize, reconstruct or evaluate job, at one mu; null: all in one"
@@ -314,7 +314,7 @@ class Config(Section):
 
     @property
     def mu_names(self) -> list[str]:
-        """The mu grid as it stands in file names."""
+        """The mu grid as file names show it."""
         return [f"{mu:g}" for mu in self.mechanism.mu]
 
     @property

@@ -1,4 +1,4 @@
-"""Where every file of a study lies: the one place that rules, stages and figures ask."""
+"""Where every file of a study is: the one place that rules, stages and figures ask."""
 
 from pathlib import Path
 
