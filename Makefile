@@ -77,7 +77,7 @@ lint: $(STAMP)
 
 # The lock for every platform and Python >= 3.11; pip, not uv, installs it.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --extra medical pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --extra medical --extra peers --extra dev pyproject.toml -o requirements.lock
 
 clean-work:
 	rm -rf work

@@ -8,8 +8,8 @@ exec 9>.run.lock
 flock -n 9 || { echo "error: another run works in this folder; wait for it, or stop it" >&2; exit 2; }
 find results figures work -name ".*.tmp.*" -delete 2>/dev/null || true  # of a killed run; nothing else runs here
 # Children must not hold the lock: after kill -9 a job may outlive this script, and its files are written whole anyway.
-snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
-snakemake "$@" --quiet rules 9>&-
+python -m snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
+python -m snakemake "$@" --quiet rules 9>&-
 config=$(python - "$@" <<'PY'
 import sys
 from vpaudit.study import config
@@ -23,4 +23,4 @@ PY
 if [ "$#" -eq 0 ] && [ -d .dvc ] && [ -d .git ]; then
     dvc commit --force --quiet || echo "warning: DVC could not record the outputs (dvc commit failed)" >&2
 fi
-vpaudit stage closing --config "$config"
+python -m vpaudit stage closing --config "$config"

@@ -49,7 +49,8 @@ def test_environment_files_carry_the_same_pins(root):
         if "==" in line and not line.startswith((" ", "#")):
             requirement = Requirement(line.rstrip("\\ "))
             pins.setdefault(requirement.name, []).append(next(iter(requirement.specifier)).version)
-    for text in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *extras["dev"], *extras["peers"], *extras["medical"]]:
         requirement = Requirement(text)
         assert requirement.name in pins, f"{requirement.name} is not in the lock"
         assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), text

@@ -15,7 +15,7 @@ import torch
 from fake_results import MU, write
 from PIL import Image
 
-from vpaudit.base import files
+from vpaudit.base import places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
@@ -163,7 +163,7 @@ def test_a_prior_without_a_gaussian_of_its_shape_says_how_to_get_one(root, tmp_p
         audit.find_prior(str(folder))
 
 
-SHIPPED = sorted(p.parent.name for p in (files.ROOT / "resources/priors").glob("*/scheduler"))
+SHIPPED = sorted(p.parent.name for p in (places.SHIPPED / "resources/priors").glob("*/scheduler"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -175,7 +175,7 @@ def test_every_shipped_prior_attacks_peoples_images(name, pictures, tmp_path, mo
     np.savez(tmp_path / "images.npz", x=job.chosen.images)
     there = job.config.data.model_copy(update={"folder": str(tmp_path / "images.npz")})
     study = job.config.model_copy(update={"attacks": attacks, "data": there})
-    monkeypatch.chdir(files.ROOT)
+    monkeypatch.chdir(places.SHIPPED)
     layout = Layout(study)
     layout.results, layout.work = tmp_path / "results", tmp_path / "work"
     data_stage.targets(study, layout)

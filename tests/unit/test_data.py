@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from vpaudit import data
+from vpaudit.base import places
 from vpaudit.base.errors import VpauditError
 from vpaudit.data import fetch, read
 
@@ -31,7 +32,7 @@ def test_shipped_images_are_the_first_of_each_split():
 
 def test_no_test_image_is_among_the_training_images():
     """Of the shipped subset here; of all 70,000 where they have been fetched."""
-    full = (read.FULL / "fashion_mnist" / "train-images-idx3-ubyte.gz").exists()
+    full = (read.fetched() / "fashion_mnist" / "train-images-idx3-ubyte.gz").exists()
     train, test = (data.load("fashion_mnist", split, full=full) for split in ("train", "test"))
 
     def digests(images):
@@ -113,7 +114,7 @@ def test_altered_archive_is_refused(tmp_path):
 @pytest.mark.parametrize("harm", ["truncated", "one bit"])
 def test_a_harmed_shipped_archive_is_refused(harm, tmp_path, monkeypatch):
     expected = data.card("fashion_mnist")["shipped"]
-    content = bytearray((read.ROOT / expected["path"]).read_bytes())
+    content = bytearray(places.resource(expected["path"]).read_bytes())
     if harm == "truncated":
         del content[-1000:]
     else:
@@ -121,7 +122,7 @@ def test_a_harmed_shipped_archive_is_refused(harm, tmp_path, monkeypatch):
     copy = tmp_path / expected["path"]
     copy.parent.mkdir(parents=True)
     copy.write_bytes(content)
-    monkeypatch.setattr(read, "ROOT", tmp_path)
+    monkeypatch.setenv("VPAUDIT_HOME", str(tmp_path))
     with pytest.raises(VpauditError, match="truncated or altered") as caught:
         data.load("fashion_mnist", "test")
     assert expected["sha256"] in str(caught.value)

@@ -64,7 +64,7 @@ def about(monkeypatch, tmp_path):
                 "splits": {"train": "data/train-*.parquet", "test": "data/test-*.parquet"}},
     }  # fmt: skip
     monkeypatch.setattr(read, "card", lambda name: card)
-    monkeypatch.setattr(read, "FULL", tmp_path)
+    monkeypatch.setattr(read, "fetched", lambda: tmp_path)
     return card
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from vpaudit import data
 from vpaudit.base import pixels
 from vpaudit.base.errors import VpauditError
-from vpaudit.data import overlap, read
+from vpaudit.data import overlap
 
 
 def coloured(folder, sizes=((20, 12), (16, 16))):
@@ -144,7 +144,7 @@ def test_cards_say_the_shape_of_their_images(name):
 
 
 def test_a_local_archive_that_is_not_here_is_looked_for_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(read, "ROOT", tmp_path / "nowhere" / "repository")
+    monkeypatch.setenv("VPAUDIT_HOME", str(tmp_path / "nowhere" / "working-copy"))
     monkeypatch.setenv("VPAUDIT_DATA", str(tmp_path))
     with pytest.raises(VpauditError, match=r"(?s)cifar10_test_9000_lossless\.zip is in none of .*VPAUDIT_DATA"):
         data.load("cifar10_local", "test")

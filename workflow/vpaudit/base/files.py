@@ -13,8 +13,6 @@ import numpy as np
 
 from vpaudit.base.errors import VpauditError
 
-ROOT = Path(__file__).parents[3]  # the repository, whose resources/ holds data and priors
-
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike, private: bool = False) -> Iterator[Path]:

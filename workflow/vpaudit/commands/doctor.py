@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from vpaudit.base import files, machine
+from vpaudit.base import files, machine, places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.show_config import add_study
 from vpaudit.priors import folder
@@ -44,21 +44,23 @@ class Check:
     hint: str = ""
 
 
-def examine(config: Config, root: Path | None = None) -> list[Check]:
-    """Every check, of images and of all else; root: a repository, None for the one that holds this package."""
-    return [*environment(config, root), _guarded("data", lambda: _data(config))]
+def examine(config: Config) -> list[Check]:
+    """Every check, of images and of all else."""
+    return [*environment(config), _guarded("data", lambda: _data(config))]
 
 
-def environment(config: Config, root: Path | None = None) -> list[Check]:
+def environment(config: Config) -> list[Check]:
     """Every check but that of the images, in the order in which things would fail."""
-    layout, root = Layout(config), root or files.ROOT
+    layout = Layout(config)
+    prior, gaussian = places.resource(layout.prior), places.resource(layout.gaussian)
     checks: list[tuple[str, Callable[[], Check]]] = [
-        ("environment", lambda: _packages(root)),
+        ("workflow", _workflow),
+        ("working folder", lambda: _disk(places.home())),
+        ("environment", _packages),
         ("processor", _processor),
         ("memory", _memory),
-        ("disk", lambda: _disk(root)),
-        ("prior", lambda: _weights("prior", root / layout.prior, _network)),
-        ("Gaussian prior", lambda: _weights("Gaussian prior", root / layout.gaussian, _gaussian)),
+        ("prior", lambda: _weights("prior", prior, _network)),
+        ("Gaussian prior", lambda: _weights("Gaussian prior", gaussian, _gaussian)),
         ("LPIPS", _lpips),
     ]
     return [_guarded(name, check) for name, check in checks]
@@ -73,28 +75,38 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, "error", f"{type(error).__name__}: {error}", "run `make test` for the whole story")
 
 
-def _packages(root: Path) -> Check:
-    """Installed versions against the lock, where there is one."""
-    lock = root / "requirements.lock"
-    if not lock.exists():
-        return Check("environment", "warning", "no requirements.lock here", "versions cannot be compared")
-    wrong = []
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        if "==" not in line or line.startswith((" ", "#")):
-            continue
-        pin = Requirement(line.rstrip("\\ "))
-        if pin.marker is not None and not pin.marker.evaluate():
-            continue
-        try:
-            found = importlib.metadata.version(pin.name)
-        except importlib.metadata.PackageNotFoundError:
-            found = "missing"
-        if found not in (next(iter(pin.specifier)).version, found.split("+")[0]) or found == "missing":
-            wrong.append(f"{pin.name} {found}")
+def _workflow() -> Check:
+    """Where rules, settings and shipped priors come from."""
+    if not places.is_working_copy(places.SHIPPED):
+        return Check("workflow", "error", f"no rules in {places.SHIPPED}", "install vpaudit again, from its wheel")
+    return Check("workflow", "ok", f"{', '.join(map(str, places.shipped()))}; priors: {', '.join(places.priors())}")
+
+
+def _packages() -> Check:
+    """Installed versions against a clone's lock; of an installed package, against the ranges it asks for."""
+    lock = places.SHIPPED / "requirements.lock"
+    if lock.exists():
+        pins = [line for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line and line[0] not in " #"]
+        wanted, way_out = "in requirements.lock", "pip install --no-deps --require-hashes -r requirements.lock"
+    else:
+        pins = importlib.metadata.requires("vpaudit") or []
+        wanted, way_out = "vpaudit asks for", "pip install --upgrade vpaudit"
+    wrong = list(filter(None, (_differs(Requirement(pin.rstrip("\\ "))) for pin in pins)))
     if wrong:
-        return Check("environment", "error", f"{len(wrong)} packages differ from the lock: {', '.join(wrong[:5])}",
-                     "pip install --no-deps --require-hashes -r requirements.lock")  # fmt: skip
-    return Check("environment", "ok", "every package as in requirements.lock")
+        found = f"{len(wrong)} packages are not as {wanted}: {', '.join(wrong[:5])}"
+        return Check("environment", "error", found, way_out)
+    return Check("environment", "ok", f"every package as {wanted}")
+
+
+def _differs(pin: Requirement) -> str:
+    """Name and version of a package that is not as it should be, else nothing."""
+    if pin.marker is not None and not pin.marker.evaluate({"extra": ""}):
+        return ""
+    try:
+        found = importlib.metadata.version(pin.name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"{pin.name} missing"
+    return "" if pin.specifier.contains(found, prereleases=True) else f"{pin.name} {found}"
 
 
 def _processor() -> Check:
@@ -116,10 +128,11 @@ def _memory() -> Check:
     return Check("memory", state, f"{free:.1f} GiB free", "" if state == "ok" else "close other programs")
 
 
-def _disk(root: Path) -> Check:
-    free = shutil.disk_usage(root).free / 2**30
-    state = "ok" if free > DISK_GIB else "warning"
-    return Check("disk", state, f"{free:.1f} GiB free", "" if state == "ok" else "free some space, or make clean-work")
+def _disk(folder: Path) -> Check:
+    there = next(path for path in (folder, *folder.parents) if path.exists())  # a cache is made when first needed
+    free = shutil.disk_usage(there).free / 2**30
+    state, hint = ("ok", "") if free > DISK_GIB else ("warning", "free some space, e.g. by deleting its work/")
+    return Check("working folder", state, f"{folder}, {free:.1f} GiB free", hint)
 
 
 def _data(config: Config) -> Check:
@@ -159,7 +172,7 @@ def _weights(name: str, prior: Path, weights: Callable[[Path], Path]) -> Check:
     if card.get("steps", 0) < card.get("steps_planned", 0):
         return Check(name, "warning", f"{card['steps']} of {card['steps_planned']} training steps", "make prior")
     epochs = f", {card['passes']:g} epochs" if "passes" in card else ""
-    return Check(name, "ok", f"{prior.name}{epochs}, as its card says")
+    return Check(name, "ok", f"{prior}{epochs}, as its card says")
 
 
 def _lpips() -> Check:

@@ -26,6 +26,7 @@ COMMANDS = {
         ("doctor", "doctor", "check that all is here that an audit needs; exit 2 if not"),
         ("compare", "compare", "compare two result folders; exit 3 if they differ"),
         ("show-config", "show_config", "print the resolved configuration of a study"),
+        ("init", "init", "lay out a working copy of the workflow, to change rules and settings"),
     ),
     "data and priors": (
         ("fetch", "materials", "download a data set, verified, from the first source that answers"),

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from vpaudit.base import places
 from vpaudit.base.errors import VpauditError
 from vpaudit.study import config as configuration
 from vpaudit.study.layout import Layout
@@ -11,7 +12,7 @@ from vpaudit.study.layout import Layout
 
 def add_fetch(fetch: argparse.ArgumentParser) -> None:
     fetch.add_argument("name", help="data set card, e.g. fashion_mnist")
-    fetch.add_argument("--out", default="resources/data/full", help="folder (default: %(default)s)")
+    fetch.add_argument("--out", help="folder (default: resources/data/full in the working folder)")
     fetch.add_argument("--mirror", help="local folder to look in first (also: VPAUDIT_MIRROR)")
     fetch.set_defaults(run=_fetch)
 
@@ -22,20 +23,21 @@ def _fetch(arguments) -> None:
     if arguments.mirror:
         os.environ["VPAUDIT_MIRROR"] = arguments.mirror
     about = data.card(arguments.name)
+    out = Path(arguments.out or places.home() / "resources/data/full")
     print(f"{about['title']}\nlicence: {about['licence']}\nit is used here and never redistributed", flush=True)
     if "hub" in about:
         from vpaudit.data import parquet
 
-        print(parquet.fetch(arguments.name, about, Path(arguments.out), Path(arguments.out).parent / "lock.yaml"))
+        print(parquet.fetch(arguments.name, about, out, out.parent / "lock.yaml"))
     else:
         from vpaudit.data import fetch
 
-        print(fetch.fetch(arguments.name, arguments.out))
+        print(fetch.fetch(arguments.name, out))
 
 
 def add_fetch_prior(public: argparse.ArgumentParser) -> None:
     public.add_argument("name", help="card of workflow/vpaudit/priors/cards.yaml, e.g. ddpm_cifar10")
-    public.add_argument("--out", default="resources/priors", help="folder (default: %(default)s)")
+    public.add_argument("--out", help="folder (default: resources/priors in the working folder)")
     public.set_defaults(run=_fetch_prior)
 
 
@@ -44,7 +46,7 @@ def _fetch_prior(arguments) -> None:
 
     about = fetch.card(arguments.name)
     print(f"{about['repo']} at {about['revision']}: licence {about['licence']}; trained on {about['trained_on']}")
-    print(fetch.fetch(arguments.name, arguments.out))
+    print(fetch.fetch(arguments.name, arguments.out or places.home() / "resources/priors"))
 
 
 def add_fit_gaussian(gauss: argparse.ArgumentParser) -> None:

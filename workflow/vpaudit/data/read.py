@@ -11,13 +11,15 @@ import numpy as np
 import torch
 import yaml
 
-from vpaudit.base import files
+from vpaudit.base import files, places
 from vpaudit.base.errors import VpauditError
-from vpaudit.base.files import ROOT
 from vpaudit.base.randomness import generator
 from vpaudit.data.images import ImageSet
 
-FULL = ROOT / "resources/data/full"
+
+def fetched() -> Path:
+    """Where whole data sets are fetched to."""
+    return places.home() / "resources/data/full"
 
 
 def card(name: str) -> dict:
@@ -86,7 +88,7 @@ def _hub_rows(name: str, about: dict, split: str):
     """Rows of a split, and its files. A set of one split on the hub is divided here, by a fixed key."""
     from vpaudit.data import parquet
 
-    part = parquet.Split(name, about, split, FULL)
+    part = parquet.Split(name, about, split, fetched())
     rows = np.arange(len(part))
     if "test_images" in about:
         order = torch.randperm(len(part), generator=generator(name, "split")).numpy()
@@ -100,7 +102,7 @@ def _hub(name: str, about: dict, split: str, rows: np.ndarray, part) -> ImageSet
 
 
 def _shipped(about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
-    path = ROOT / about["shipped"]["path"]
+    path = places.resource(about["shipped"]["path"])
     verify(path, about["shipped"]["sha256"], "restore it with `git checkout resources/data`")
     with np.load(path) as file:
         return file[f"x_{split}"], file[f"y_{split}"]
@@ -122,8 +124,9 @@ def _local(name: str, about: dict, split: str) -> ImageSet:
     part = about["local"].get(split)
     if part is None:
         raise VpauditError(f"{name} has no {split} images", f"it has: {', '.join(about['local'])}")
-    places = [os.environ.get("VPAUDIT_DATA"), ROOT / "resources/data/local", ROOT.parent / "shared" / "data"]
-    paths = [Path(place) / part["file"] for place in places if place]
+    own = places.home()
+    folders = [os.environ.get("VPAUDIT_DATA"), own / "resources/data/local", own.parent / "shared" / "data"]
+    paths = [Path(folder) / part["file"] for folder in folders if folder]
     path = next((p for p in paths if p.exists()), None)
     if path is None:
         raise VpauditError(
@@ -148,7 +151,7 @@ def _digits(split: str, test_images: int) -> tuple[np.ndarray, np.ndarray]:
 def _idx_split(name: str, about: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
     prefix = {"train": "train", "test": "t10k"}[split]
     names = [f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"]
-    return tuple(read_idx(FULL / name / file, about["files"][file], name) for file in names)
+    return tuple(read_idx(fetched() / name / file, about["files"][file], name) for file in names)
 
 
 def read_idx(path: Path, expected: str, name: str) -> np.ndarray:

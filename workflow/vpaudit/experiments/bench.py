@@ -9,9 +9,8 @@ from tqdm import tqdm
 
 from vpaudit import data
 from vpaudit.attack import reconstruct
-from vpaudit.base import pixels
+from vpaudit.base import pixels, places
 from vpaudit.base.errors import VpauditError
-from vpaudit.base.files import ROOT
 from vpaudit.measure import metrics
 from vpaudit.measure.meter import Meter
 from vpaudit.priors import samples
@@ -22,7 +21,7 @@ from vpaudit.stages.inputs import read_targets
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
 
-SHARED = ROOT.parent / "shared" / "data"  # further data sets, used where they are
+SHARED = places.home().parent / "shared" / "data"  # further data sets, used where they are
 LONG_CHAIN = 200  # steps after which the ancestral chain has converged
 PRIORS = ("unconditional", "true_class", "wrong_class", "gaussian")  # that an adversary may hold
 BLANK = 784  # gradient coordinates without image that a release carries, as many as an image has

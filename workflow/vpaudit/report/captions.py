@@ -5,8 +5,7 @@ The text of the paper was not to be had, so sections are named by its experiment
 
 import subprocess
 
-from vpaudit.base import stats
-from vpaudit.base.files import ROOT
+from vpaudit.base import places, stats
 from vpaudit.report import words
 
 TITLES = {
@@ -76,9 +75,12 @@ def with_commit(caption: str) -> str:
 
 def commit() -> str:
     """The commit of the code, and whether it was changed since; "not known" without git."""
+    clone = places.CLONE
+    if not clone or not (clone / ".git").exists():  # a repository further out says nothing of this code
+        return "not known"
     try:
         done = [
-            subprocess.run(["git", "-C", ROOT, *command], capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(["git", "-C", clone, *command], capture_output=True, text=True, check=True).stdout.strip()
             for command in (
                 ["rev-parse", "--short=12", "HEAD"],
                 ["status", "--porcelain", "--", "workflow", "rules", "config", "Snakefile"],

@@ -12,10 +12,9 @@ from functools import lru_cache, reduce
 from operator import getitem
 from pathlib import Path
 
-import vpaudit
+from vpaudit.base.places import PACKAGE
 from vpaudit.study.config import Config
 
-PACKAGE = Path(vpaudit.__file__).parent
 # Name of a stage: the module that holds the function of that name.
 STAGES = {
     "targets": "stages.data",
@@ -57,10 +56,9 @@ SETTINGS = {
     "report": "study report",
 }
 # Settings are compared by value and paths by the files at their end, so an edit of these runs nothing again.
-NO_RESULT = {
-    PACKAGE / f"{name}.py"
-    for name in ("__init__", "base/errors", "study/config", "study/layout", "study/depends", "study/checkpoints")
-}
+NO_RESULT = {PACKAGE / f"{name}.py" for name in (
+    "__init__", "base/errors", "base/places", "study/config", "study/layout", "study/depends", "study/checkpoints",
+)}  # fmt: skip
 CARD = "card.yaml"  # what is said of an experiment, not what it does
 OTHER_FILES = (".yaml", ".html", ".css", ".js", ".md")
 

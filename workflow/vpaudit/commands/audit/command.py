@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from vpaudit.base import places
 from vpaudit.base.errors import VpauditError
 
 ABOUT = """\
@@ -43,13 +44,13 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--prior", default="fashion_mnist_dit", metavar="NAME|PATH",
-        help="folder of resources/priors, or a diffusers folder (default: %(default)s)",
+        help="one of the shipped or fetched priors, or a diffusers folder (default: %(default)s)",
     )  # fmt: skip
     add("--gaussian", metavar="DIR", help="Gaussian prior of that shape (default: one found beside it)")
     add("--size", type=int, metavar="N", help="side to bring images to; the prior's, which is the default")
     add("--grey", action="store_true", help="insist on one channel (default: as the prior has)")
     add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 4 (default: %(default)s)")
-    add("--out", metavar="DIR", help="page, tables, figures, answer (default: results/<study>/audit)")
+    add("--out", metavar="DIR", help="of page, tables, answer (default: results/<study>/audit of the working folder)")
     add("--redact", action="store_true", help="put metrics in place of images into --out")
     add("--show-names", action="store_true", help="let the names of folder and files into --out")
     add("--cores", type=int, metavar="N", default=os.cpu_count(), help=">= 1 (default: all; here %(default)s)")
@@ -91,13 +92,14 @@ def _audit(arguments) -> None:
         print("\n".join([*facts["reading"], f"{facts['images']} to attack, brought to {facts['shape']}"]))
         print("".join(f"{name}: {reason}\n" for name, reason in job.reading.left_out()), end="")
         print("\n".join([*facts["warnings"], "", cost, ""]))
-        print(doctor.report(doctor.environment(job.config, audit.ROOT)), end="\n\n")
+        print(doctor.report(doctor.environment(job.config)), end="\n\n")
         print(config.dump(job.config), end="")
         return
     _say("\n".join(job.reading.lines()), cost)
     found = audit.run(job, Path(arguments.out).resolve() if arguments.out else None, arguments.cores)
     print(answer.text(found))
-    left = f" (with reasons: results/{found['study']}/left_out.csv)" if job.reading.left_out() else ""
+    reasons = places.home() / "results" / found["study"] / "left_out.csv"
+    left = f" (with reasons: {reasons})" if job.reading.left_out() else ""
     print(f"\n{found['images']} images audited, {len(job.reading.left_out())} files left out{left}")
     print(f"Page: {found['out']}/report.html\nTables, figures, answer: {found['out']}/")
 

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from vpaudit import data
-from vpaudit.base import files, pixels
+from vpaudit.base import files, pixels, places
 from vpaudit.base.errors import VpauditError
-from vpaudit.base.files import ROOT
+from vpaudit.commands import init
 from vpaudit.commands.audit import answer, budget
-from vpaudit.priors import gaussian as priors_gaussian
+from vpaudit.priors import find
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
@@ -87,11 +87,7 @@ def find_prior(name: str, gaussian: str | None = None) -> Prior:
     from vpaudit.priors import folder as folders
     from vpaudit.priors.schedule import SigmaTable
 
-    shipped = ROOT / "resources/priors"
-    folder = next((p for p in (Path(name), shipped / name) if folders.holds_prior(p)), None)
-    if folder is None:
-        known = sorted(p.name for p in shipped.iterdir() if folders.holds_prior(p))
-        raise VpauditError(f"no prior {name!r}", f"known: {', '.join(known)}; or give the path of a diffusers folder")
+    folder = find.folder(name)
     about = folders.read(folder)
     folders.weight_files(about.part)
     if not about.unconditional:
@@ -104,21 +100,13 @@ def find_prior(name: str, gaussian: str | None = None) -> Prior:
     else:
         table = SigmaTable(folders.load_scheduler(about).alphas_cumprod)
         sigma_range = (table.sigma_min, table.sigma_max)
-    return Prior(folder.resolve(), _gaussian(folder, gaussian, about.shape), about.shape, sigma_range)
-
-
-def _gaussian(folder: Path, given: str | None, shape: tuple[int, int, int]) -> Path:
-    """The Gaussian prior that was given, that is part of the prior, or that is beside it or among those shipped."""
-    beside = [*sorted(folder.resolve().parent.iterdir()), *sorted((ROOT / "resources/priors").iterdir())]
-    for place in [Path(given)] if given else [folder / "gaussian", *beside]:
-        if (place / "gaussian.safetensors").exists() and (place / "card.json").exists():
-            found = files.read_json(place / "card.json").get("shape") or priors_gaussian.load(place).shape
-            if tuple(found) == shape:
-                return place.resolve()
-    raise VpauditError(
-        f"no Gaussian prior of shape {shape} in {given or folder.parent}",
-        "fit one to training images of that shape, `vpaudit fit-gaussian NAME --out DIR`, and give --gaussian DIR",
-    )
+    found = find.gaussian(about.shape, [Path(gaussian)] if gaussian else find.near(folder))
+    if found is None:
+        raise VpauditError(
+            f"no Gaussian prior of shape {about.shape} in {gaussian or folder.parent}",
+            "fit one to training images of that shape, `vpaudit fit-gaussian NAME --out DIR`, and give --gaussian DIR",
+        )
+    return Prior(folder.resolve(), found.resolve(), about.shape, sigma_range)
 
 
 def prepare(
@@ -203,8 +191,9 @@ def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title
 
 
 def _relative(path: Path) -> str:
-    """As the rules name it: from the repository's root, where it is inside."""
-    return str(path.relative_to(ROOT.resolve())) if path.is_relative_to(ROOT.resolve()) else str(path)
+    """As the rules name it: from the working folder, where it is inside, or will be because it is shipped."""
+    roots = (root.resolve() for root in (places.home(), *places.shipped()))
+    return next((str(path.relative_to(root)) for root in roots if path.is_relative_to(root)), str(path))
 
 
 # ---------------------------------------------------------------- the run
@@ -228,12 +217,10 @@ def run(job: Job, out: Path | None, cores: int) -> dict:
         cores: for Snakemake.
 
     Raises:
-        VpauditError: not a repository, a rule failed, the disk is full.
+        VpauditError: a rule failed, the disk is full.
     """
-    if not (ROOT / "Snakefile").exists():
-        raise VpauditError(f"{ROOT} is not the repository", "install it with `pip install -e .` from a clone")
     layout = Layout(job.config)
-    with private(), contextlib.chdir(ROOT):
+    with private(), contextlib.chdir(init.working_folder()):
         overlay = _write_study(job, layout)
         _snakemake(overlay, layout, cores)
         found = answer.build(layout, job.setup, job.facts())
@@ -242,7 +229,7 @@ def run(job: Job, out: Path | None, cores: int) -> dict:
         files.write_json(target / "audit.json", found)
         with files.atomic(target / "audit.txt") as temporary:
             temporary.write_text(answer.text(found) + "\n", encoding="utf-8")
-    return {**found, "out": str(target.resolve() if out else ROOT / target)}
+        return {**found, "out": str(target.absolute())}
 
 
 def _write_study(job: Job, layout: Layout) -> Path:
@@ -269,12 +256,13 @@ def _snakemake(overlay: Path, layout: Layout, cores: int) -> None:
     environment = {
         **os.environ,
         "PATH": here + os.pathsep + os.environ.get("PATH", ""),
-        "PYTHONPATH": str(ROOT / "workflow"),
         "HF_HUB_OFFLINE": "1",
     }
+    if places.CLONE:  # which need not be installed; an installed package is found as it was found here
+        environment["PYTHONPATH"] = str(places.PACKAGE.parent)
     log = layout.log("audit")
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = ["workflow/run.sh", "all", "domain", "--configfile", str(overlay), "--cores", str(cores)]
+    command = ["bash", "workflow/run.sh", "all", "domain", "--configfile", str(overlay), "--cores", str(cores)]
     with open(log, "a", encoding="utf-8") as file:
         code = subprocess.run(command, env=environment, stdout=file).returncode
     if code:

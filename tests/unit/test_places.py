@@ -1,0 +1,45 @@
+"""Which folder studies run in, and where shipped files are found."""
+
+import pytest
+
+from vpaudit.base import places
+from vpaudit.priors import find
+from vpaudit.report import captions
+
+
+@pytest.fixture
+def working_copy(tmp_path):
+    (tmp_path / "rules").mkdir()
+    for name in ("Snakefile", "rules/common.smk"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_the_working_folder_is_the_nearest_that_was_asked_for(working_copy, tmp_path_factory, monkeypatch):
+    bare = tmp_path_factory.mktemp("bare")
+    monkeypatch.delenv("VPAUDIT_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(bare / "cache"))
+    monkeypatch.chdir(bare)
+    assert places.home() == places.CLONE
+    monkeypatch.setattr(places, "CLONE", None)
+    assert places.home() == bare / "cache/vpaudit"
+    monkeypatch.chdir(working_copy)
+    assert places.home() == working_copy
+    monkeypatch.setenv("VPAUDIT_HOME", str(bare / "mine"))
+    assert places.home() == bare / "mine"
+
+
+def test_the_working_folders_own_file_goes_before_the_shipped_one(working_copy, monkeypatch):
+    monkeypatch.setenv("VPAUDIT_HOME", str(working_copy))
+    name = "resources/priors/fashion_mnist_dit/card.json"
+    assert places.resource(name) == places.SHIPPED / name
+    assert find.folder("fashion_mnist_dit") == places.SHIPPED / "resources/priors/fashion_mnist_dit"
+    (working_copy / name).parent.mkdir(parents=True)
+    (working_copy / name).touch()
+    assert places.resource(name) == working_copy / name
+    assert places.priors()["fashion_mnist_dit"] == working_copy / "resources/priors/fashion_mnist_dit"
+
+
+def test_a_repository_around_an_installed_package_is_not_its_commit(monkeypatch):
+    monkeypatch.setattr(places, "CLONE", None)
+    assert captions.commit() == "not known"
