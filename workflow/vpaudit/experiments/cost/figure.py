@@ -23,7 +23,7 @@ def draw(results, style: dict):
         ),
     )
     grid = lines(
-        shown, "images", "label", style, 0.42, order=names.dropna().unique(), col="panel", sharex=False, sharey=False
+        shown, "images", "label", style, 0.5, order=names.dropna().unique(), col="panel", sharex=False, sharey=False
     )
     time, speed = grid.axes.flat
     level(time, 1.05)

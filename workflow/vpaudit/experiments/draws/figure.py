@@ -19,8 +19,8 @@ PRIORS = {"unconditional": "right prior", "wrong_class": "wrong class"}
 RANK, RATIO, COUNT, BANDS = (
     "rank correlation with the error",
     "estimated / achieved MSE, by µ",
-    "the same, by number of draws",
-    "the same, by frequency",
+    "estimated / achieved, by draws",
+    "estimated / achieved, by frequency",
 )
 RELIABILITY = {prior: f"{label}: error against spread" for prior, label in PRIORS.items()}
 PANELS = (RANK, RATIO, COUNT, *RELIABILITY.values(), BANDS)

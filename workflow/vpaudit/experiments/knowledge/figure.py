@@ -41,7 +41,7 @@ def draw(results, style: dict):
             number,
             mse[(mse["lam"] == name) & (mse["sigma"] == "blank")],
         )
-    for number, error in enumerate(ERRORS, start=5):
+    for number, error in enumerate(ERRORS, start=7):
         for panel, column in (("σ told wrongly", "sigma_error"), ("λ told wrongly", "lam_error")):
             add(panel, f"told {100 * error:+g} %", number, mse[np.isclose(mse[column], error)])
     shown = pd.concat(parts, ignore_index=True)
