@@ -203,7 +203,9 @@ def test_budget_is_made_of_plain_numbers(noise_multiplier):
         (lambda: accounting.epsilon_poisson(0.01, 0.9, 1000, DELTA), "epsilon="),
         (lambda: accounting.account(delta=DELTA), "none"),
         (lambda: accounting.account(delta=DELTA, epsilon=1, mu=1), "epsilon, mu"),
-        (lambda: accounting.account(delta=DELTA, noise_multiplier=1e4, sample_rate=1e-6), "epsilon=0"),
+        (lambda: accounting.account(delta=DELTA, noise_multiplier=1, sample_rate=1e-300), "sample_rate=1e-300"),
+        (lambda: accounting.account(delta=DELTA, noise_multiplier=1e-9), "noise_multiplier=1e-09, steps=1: "),
+        (lambda: accounting.account(delta=DELTA, epsilon=9e4, sample_rate=0.5), "epsilon=90000, delta=1e-05, sample"),
         (lambda: accounting.account(delta=DELTA, noise_multiplier=float("inf")), "noise_multiplier=inf"),
     ],
 )
@@ -212,3 +214,17 @@ def test_bad_input_is_named(call, words):
         call()
     assert words in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("noise_multiplier", "sample_rate", "epsilon"), [(4, 0.001, 0.00043302), (1e4, 1e-6, 0.0)])
+def test_a_budget_too_small_to_tell_mu_from_is_known_all_the_same(noise_multiplier, sample_rate, epsilon):
+    budget = accounting.account(noise_multiplier=noise_multiplier, sample_rate=sample_rate, delta=DELTA)
+    assert budget.epsilon == pytest.approx(epsilon, rel=1e-4)
+    assert np.isnan(budget.mu)
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1.0, 1e5])
+def test_what_is_answered_can_be_asked(epsilon):
+    """The noise multiplier of an epsilon gives that epsilon, at both ends of the range too."""
+    noise = accounting.account(epsilon=epsilon, delta=DELTA).noise_multiplier
+    assert accounting.account(noise_multiplier=noise, delta=DELTA).epsilon == pytest.approx(epsilon)

@@ -128,7 +128,7 @@ def test_a_mu_that_cannot_be_attacked_is_said(pictures):
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"size": 32}, "--size 28"), ({"limit": 3}, "must be >= 4"), ({"max_grad_norm": -1}, "max_grad_norm")],
+    [({"size": 32}, "--size 28"), ({"limit": 3}, "must be >= 4"), ({"max_grad_norm": -1}, "--max-grad-norm -1")],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(pictures, options, word):
     with pytest.raises(VpauditError, match=word):

@@ -54,3 +54,9 @@ def test_missing_rows_tables_and_moved_claims_are_named(folders):
 def test_a_folder_without_results_is_refused(folders, tmp_path):
     with pytest.raises(VpauditError, match=r"no summary\.json"):
         compare.compare(folders[0], tmp_path / "nothing", 0.0)
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), -1.0, float("inf")])
+def test_a_tolerance_that_is_no_number_is_refused(tmp_path, tolerance):
+    with pytest.raises(VpauditError, match="tolerance="):
+        compare.compare(tmp_path, tmp_path, tolerance)

@@ -84,3 +84,12 @@ def test_save_keeps_the_time_stamp_of_an_unchanged_file(tmp_path):
     config.save(config.Config(), path)
     assert path.stat().st_mtime_ns == before
     assert config.load(path) == config.Config()
+
+
+@pytest.mark.parametrize("content", ["study: x".encode("utf-16"), b"study: caf\xe9"])
+def test_text_that_is_not_utf8_is_named(tmp_path, content):
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(VpauditError, match=r"a\.yaml is not UTF-8"):
+        config.load(tmp_path / "a.yaml")
+    with pytest.raises(VpauditError, match="cannot be read"):
+        config.load(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vpaudit.base import files
+from vpaudit.base import checks, files
 from vpaudit.base.errors import VpauditError
 
 TABLES = ("metrics", "baselines", "consistency", "bounds")
@@ -35,6 +35,7 @@ def compare(a: Path, b: Path, tolerance: float) -> tuple[list[str], bool]:
     Args:
         tolerance: largest |x - y| / max(1, |x|, |y|) between two values of the same row, >= 0.
     """
+    checks.non_negative(tolerance=tolerance)
     a, b = Path(a), Path(b)
     for folder in (a, b):
         if not (folder / "summary.json").exists():

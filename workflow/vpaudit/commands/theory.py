@@ -48,7 +48,7 @@ def _finish(command: argparse.ArgumentParser, compute) -> None:
 
 def _print(values: dict, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(values))
+        print(json.dumps({name: None if value != value else value for name, value in values.items()}))  # no NaN in JSON
         return
     width = max(map(len, values))
     for name, value in values.items():
@@ -69,8 +69,10 @@ def _rero(arguments) -> dict:
 
 
 def _uninformed(arguments) -> dict:
-    from vpaudit.privacy import uninformed
+    from vpaudit.base import checks
+    from vpaudit.privacy import accounting, uninformed
 
+    checks.within(*accounting.MU_RANGE, mu=arguments.mu)
     clip = arguments.norm if arguments.max_grad_norm is None else arguments.max_grad_norm
     s = uninformed.effective_noise(arguments.norm, arguments.mu, clip)
     return {

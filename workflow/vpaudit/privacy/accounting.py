@@ -25,6 +25,7 @@ DELTA_RANGE = (1e-100, 1 - 1e-6)
 PLD_DELTA_MIN = 1e-9
 PLD_STEP_POINTS, PLD_POINTS = 100_000, 2_000_000
 STEPS_MAX = 1_000_000
+NOISE_RANGE, RATE_MIN = (1e-2, 1e4), 1e-9  # of the noise multiplier and the sample rate where a PLD is built
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Budget:
     Attributes:
         epsilon, delta: the mechanism is (epsilon, delta)-DP, add-or-remove-one.
         mu: the GDP mu whose delta(epsilon) passes through that point. Exact for sample_rate = 1; for Poisson sampling
-            it matches at this delta only and is not a GDP guarantee.
+            it matches at this delta only and is not a GDP guarantee; NaN where epsilon is below EPSILON_RANGE.
         noise_multiplier: sigma / C of each step; sample_rate: q of Poisson sampling, 1 for the full batch; steps: T.
     """
 
@@ -244,9 +245,12 @@ def _compose(pmf, steps: int):
 
 
 def check_training(noise_multiplier, sample_rate, steps) -> tuple[float, float, int]:
-    """The three numbers of a DP-SGD run, checked: noise_multiplier in [0.01, 1e4], sample_rate in (0, 1], steps."""
-    noise_multiplier = checks.within(1e-2, 1e4, noise_multiplier=noise_multiplier)
-    sample_rate = checks.share(sample_rate=sample_rate)
+    """The three numbers of a DP-SGD run, checked: noise_multiplier > 0, and in NOISE_RANGE where sample_rate, in
+    [RATE_MIN, 1], is below 1; steps."""
+    sample_rate = checks.within(RATE_MIN, 1.0, sample_rate=checks.share(sample_rate=sample_rate))
+    if sample_rate < 1:
+        checks.within(*NOISE_RANGE, noise_multiplier=noise_multiplier)
+    noise_multiplier = checks.positive(noise_multiplier=noise_multiplier)
     steps = checks.within(1, STEPS_MAX, steps=checks.whole(steps=steps))
     return float(noise_multiplier), float(sample_rate), int(steps)
 
@@ -258,7 +262,7 @@ def epsilon_poisson(noise_multiplier: float, sample_rate: float, steps: int, del
     q >= 1e-3 and T <= 1e4, 0.2 % at q = 1e-4; with the round-off at T = 1e6 or delta = 1e-9, under 1 %.
 
     Args:
-        noise_multiplier: sigma / C in [0.01, 1e4]; sample_rate: q in (0, 1]; steps: T from 1 to STEPS_MAX;
+        noise_multiplier: sigma / C, see `check_training`; sample_rate: q in [1e-9, 1]; steps: T from 1 to STEPS_MAX;
         delta: in DELTA_RANGE, and at least PLD_DELTA_MIN where sample_rate < 1.
 
     Returns:
@@ -269,7 +273,11 @@ def epsilon_poisson(noise_multiplier: float, sample_rate: float, steps: int, del
     """
     noise_multiplier, sample_rate, steps = check_training(noise_multiplier, sample_rate, steps)
     if sample_rate == 1:
-        return float(epsilon_of_mu(np.sqrt(steps) / noise_multiplier, delta))
+        try:
+            return float(epsilon_of_mu(np.sqrt(steps) / noise_multiplier, delta))
+        except VpauditError as error:  # of mu, which nobody gave
+            given = f"noise_multiplier={noise_multiplier:g}, steps={steps}"
+            raise VpauditError(f"{given}: {error.message}", error.hint) from error
     delta = float(checks.within(PLD_DELTA_MIN, DELTA_RANGE[1], delta=delta))
     return _epsilon_pld(noise_multiplier, sample_rate, steps, delta, pld_interval(noise_multiplier, sample_rate, steps))
 
@@ -294,9 +302,10 @@ def noise_multiplier_for_epsilon(epsilon: float, delta: float, sample_rate: floa
         return float(np.sqrt(steps) / mu)
 
     delta = float(checks.within(PLD_DELTA_MIN, DELTA_RANGE[1], delta=delta))
+    given = f"epsilon={epsilon:g}, delta={delta:g}, sample_rate={sample_rate:g}, steps={steps}"
 
     def excess(log_noise, coarseness=1):
-        noise, _, _ = check_training(np.exp(log_noise), sample_rate, steps)
+        noise = float(_in_range("noise_multiplier", np.exp(log_noise), NOISE_RANGE, given))
         interval = coarseness * pld_interval(noise, sample_rate, steps)
         return np.log(max(_epsilon_pld(noise, sample_rate, steps, delta, interval), 1e-12) / epsilon)
 
@@ -311,8 +320,7 @@ def noise_multiplier_for_epsilon(epsilon: float, delta: float, sample_rate: floa
             return float(np.exp(root))
         root -= (value + 3e-5) / slope
     raise VpauditError(
-        f"no noise multiplier found for epsilon={epsilon:g}, delta={delta:g}, sample_rate={sample_rate:g}, "
-        f"steps={steps}",
+        f"no noise multiplier found for {given}",
         "choose a budget nearer to those in use",
     )
 
@@ -362,8 +370,5 @@ def account(
 
 
 def _mu_of_point(epsilon: float, delta: float) -> float:
-    if epsilon < EPSILON_RANGE[0]:
-        raise VpauditError(
-            f"epsilon={epsilon:g} at delta={delta:g} is too small to tell mu from", "give a smaller delta"
-        )
-    return float(mu_of_epsilon(epsilon, delta))
+    """NaN where epsilon is too small to tell mu from at this delta; the rest of the budget is known."""
+    return float(mu_of_epsilon(epsilon, delta)) if epsilon >= EPSILON_RANGE[0] else float("nan")

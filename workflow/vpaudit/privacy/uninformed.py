@@ -79,7 +79,7 @@ def ncc_mean(s, variance):
 def ncc_upper(mu, pixels):
     """sqrt(1 / (1 + N / mu^2)): `ncc_mean` of a clipped image, at most, for Var(x) <= |x|^2 / N; met at mean 0."""
     mu, pixels = checks.positive(mu=mu), checks.whole(pixels=pixels)
-    return np.sqrt(1 / (1 + pixels / mu**2))
+    return mu / np.hypot(mu, np.sqrt(pixels))
 
 
 def ncc_cdf(level, s, variance, pixels):

@@ -372,6 +372,10 @@ def _read(path: str | Path) -> dict:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
         raise VpauditError(f"no configuration at {path}", "name an existing YAML file") from error
+    except UnicodeDecodeError as error:
+        raise VpauditError(f"{path} is not UTF-8 text: {error}", "save it as UTF-8") from error
+    except OSError as error:
+        raise VpauditError(f"{path} cannot be read: {error.strerror}", "name a YAML file") from error
     except yaml.YAMLError as error:
         raise VpauditError(f"{path} is not valid YAML: {error}", "correct the line named above") from error
     if not isinstance(content, dict):

@@ -134,6 +134,8 @@ def prepare(
         raise VpauditError(
             "--grey, but the prior makes images in colour", "leave it out, or name a prior of grey images"
         )
+    if not 0 < max_grad_norm < np.inf:
+        raise VpauditError(f"--max-grad-norm {max_grad_norm:g} must be > 0", "give the clipping norm of the training")
     if limit < FEWEST:
         raise VpauditError(f"--limit {limit} must be >= {FEWEST}", "each image is compared with others; 20 are better")
     reading = data.read_local(images, side, channels == 1, "", channels == 3, seed, max(data.local.MOST, limit))
