@@ -8,7 +8,7 @@ rule figure:
         [PATHS.figure("{figure}", kind) for kind in ("pdf", "csv", "txt")],
         png=shown(
             PATHS.figure("{figure}", "png"),
-            lambda wildcards: captions.SECTIONS[wildcards.figure],
+            lambda wildcards: captions.CARDS[wildcards.figure]["section"],
         ),
     log:
         PATHS.log("figure-{figure}"),

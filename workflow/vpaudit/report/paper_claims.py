@@ -63,7 +63,7 @@ def measured_grids(study: Results, attack: str = "ddim") -> Iterator[tuple[str, 
 
 @cache
 def _texts() -> dict[str, dict[str, str]]:
-    return yaml.safe_load(Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
 def texts(family: str, metric: str, **facts) -> dict[str, str]:
@@ -75,7 +75,7 @@ def texts(family: str, metric: str, **facts) -> dict[str, str]:
 def over_grid(
     id_: str, course: pd.DataFrame, limit: float, above: bool, about: dict[str, str], told: dict[str, str], **how: bool
 ) -> list[Claim]:
-    """`over_mu` with the texts of claims.yaml.
+    """`over_mu` with the texts of paper_claims.yaml.
 
     Args:
         about: family, metric, baseline, attack; told: from `texts`.

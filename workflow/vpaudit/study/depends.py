@@ -113,7 +113,9 @@ def _closure(found: set[Path], waiting: set[Path]) -> list[Path]:
         waiting |= _imports_of(path)
     folders = {path.parent for path in found}
     beside = {p for folder in folders for p in folder.iterdir() if p.suffix in OTHER_FILES and p.name != CARD}
-    return sorted(found | beside)
+    # a file that is called as a module is that module's texts, and goes with it
+    others = {p for p in beside if p.with_suffix(".py").exists() and p.with_suffix(".py") not in found}
+    return sorted(found | beside - others)
 
 
 @lru_cache

@@ -10,7 +10,6 @@ from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number
 from vpaudit.report import captions, words
-from vpaudit.report.captions import TITLES
 from vpaudit.report.results import ATTACKS, Results
 
 MARKS = {"confirmed": "yes", "not confirmed": "no", "inconclusive": "open"}
@@ -65,7 +64,7 @@ def figure(name: str, folder: Path, study: Results) -> dict:
     source = base64.b64encode(path.read_bytes()).decode()
     return {
         "name": name,
-        "title": TITLES[name],
+        "title": captions.CARDS[name]["title"],
         "src": f"data:image/png;base64,{source}",
         "caption": captions.text(name, study.config),
         "shows": shows[name](study) if name in shows else "",
