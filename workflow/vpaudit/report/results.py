@@ -49,10 +49,6 @@ class Results:
     def agreement(self) -> pd.DataFrame:
         return pd.read_parquet(self._path("consistency.parquet"))
 
-    def experiment(self, name: str) -> pd.DataFrame:
-        """The table of an experiment."""
-        return pd.read_parquet(self._path(f"experiments/{name}.parquet"))
-
     @property
     def mu(self) -> list[float]:
         return [float(mu) for mu in self.config["mechanism"]["mu"]]
