@@ -19,6 +19,7 @@ from vpaudit.base import places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
+from vpaudit.commands.audit.output import Output
 from vpaudit.commands.main import main
 from vpaudit.measure import prior_mismatch
 from vpaudit.priors import HELD_OUT_SIGMAS
@@ -353,7 +354,7 @@ def gathered(tmp_path, pictures, page: str, **options):
         pd.DataFrame({"value": [1.0]}).to_parquet(layout.table(name))
     layout.report.write_text(page)
     layout.config.write_text("study: x\n")
-    audit.gather(job, layout, tmp_path / "out")
+    audit.gather(job, layout, Output(tmp_path / "out"))
     return {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
 
 
@@ -378,6 +379,46 @@ def test_names_are_gathered_only_if_wanted(tmp_path, pictures):
 
 
 # ---------------------------------------------------------------- the command
+
+
+def test_files_of_others_are_never_touched(tmp_path, pictures):
+    """Neither in a folder that is no audit's, nor beside an audit's own files; those are replaced."""
+    out = tmp_path / "out"
+    page = uri(b"metrics_vs_mu.png")
+    first = gathered(tmp_path, pictures, page)
+    (out / "notes.txt").write_text("mine")
+    (out / "figures/mine").mkdir()
+    (out / "figures/mine/b.png").write_text("mine")
+    (out / "audit-files.txt").write_text((out / "audit-files.txt").read_text() + "figures/old.pdf\n../report.html\n")
+    (out / "figures/old.pdf").touch()
+    again = gathered(tmp_path, pictures, page, limit=5)
+    assert again == first | {"notes.txt", "figures/mine/b.png"}
+    assert (tmp_path / "report.html").exists()  # outside the folder, though its list names it
+    listed = (out / "audit-files.txt").read_text().replace("report.html\n", "")
+    (out / "audit-files.txt").write_text(listed)
+    (out / "report.html").write_text("mine")
+    with pytest.raises(VpauditError, match=r"report\.html is there, and no audit wrote it"):
+        gathered(tmp_path, pictures, page)
+    assert (out / "report.html").read_text() == (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_attack(tmp_path, pictures, capsys, monkeypatch):
+    monkeypatch.setattr(audit, "prepare", None)
+    (tmp_path / "file").touch()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/config.yaml").write_text("theirs")
+    for out, word in (
+        ("file", "is a file"), ("file/below", "is a file"), ("theirs", "no audit wrote"),
+        ("patient_smith/audit", "inside --images"), ("patient_smith", "inside --images"),
+    ):  # fmt: skip
+        arguments = ["audit", "--images", str(pictures), "--mu", "5", "--out", str(tmp_path / out)]
+        assert main(arguments) == 2
+        assert word in capsys.readouterr().err
+    monkeypatch.setattr("vpaudit.commands.audit.output.FREE", 2**62)
+    assert main(["audit", "--images", str(pictures), "--mu", "5", "--out", str(tmp_path / "new")]) == 2
+    assert "MiB free" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "theirs/config.yaml").read_text() == "theirs"
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, root, capsys, tmp_path):

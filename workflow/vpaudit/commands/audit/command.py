@@ -59,7 +59,7 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
 
 def _audit(arguments) -> None:
     from vpaudit.commands import doctor, plan
-    from vpaudit.commands.audit import answer, budget
+    from vpaudit.commands.audit import answer, budget, output
     from vpaudit.commands.audit import job as audit
     from vpaudit.study import config
 
@@ -74,6 +74,10 @@ def _audit(arguments) -> None:
         sample_rate=arguments.sample_rate,
     )
     prior = audit.find_prior(arguments.prior, arguments.gaussian)
+    out = Path(arguments.out).resolve() if arguments.out else None
+    output.check_apart(arguments.images, *filter(None, [out, places.home() / "results"]))
+    if out:
+        output.check(out)
     _say(privacy(arguments.redact, arguments.show_names))
     job = audit.prepare(
         arguments.images,
@@ -96,11 +100,11 @@ def _audit(arguments) -> None:
         print(config.dump(job.config), end="")
         return
     _say("\n".join(job.reading.lines()), cost)
-    found = audit.run(job, Path(arguments.out).resolve() if arguments.out else None, arguments.cores)
+    found = audit.run(job, out, arguments.cores)
     print(answer.text(found))
     reasons = places.home() / "results" / found["study"] / "left_out.csv"
     left = f" (with reasons: {reasons})" if job.reading.left_out() else ""
-    print(f"\n{found['images']} images audited, {len(job.reading.left_out())} files left out{left}")
+    print(f"\n{found['images']} images audited, {len(job.reading.left_out())} left out{left}")
     print(f"Page: {found['out']}/report.html\nTables, figures, answer: {found['out']}/")
 
 

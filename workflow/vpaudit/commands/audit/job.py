@@ -23,6 +23,7 @@ from vpaudit.base import files, pixels, places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
 from vpaudit.commands.audit import answer, budget
+from vpaudit.commands.audit.output import Output
 from vpaudit.priors import find
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
@@ -223,15 +224,15 @@ def run(job: Job, out: Path | None, cores: int) -> dict:
     """
     layout = Layout(job.config)
     with private(), contextlib.chdir(init.working_folder()):
+        output = Output(out or layout.results / "audit", ours=out is None)
         overlay = _write_study(job, layout)
         _snakemake(overlay, layout, cores)
         found = answer.build(layout, job.setup, job.facts())
-        target = out or layout.results / "audit"
-        gather(job, layout, target)
-        files.write_json(target / "audit.json", found)
-        with files.atomic(target / "audit.txt") as temporary:
+        gather(job, layout, output)
+        files.write_json(output.path("audit.json"), found)
+        with files.atomic(output.path("audit.txt")) as temporary:
             temporary.write_text(answer.text(found) + "\n", encoding="utf-8")
-        return {**found, "out": str(target.absolute())}
+        return {**found, "out": str(output.folder.absolute())}
 
 
 def _write_study(job: Job, layout: Layout) -> Path:
@@ -277,30 +278,28 @@ def _snakemake(overlay: Path, layout: Layout, cores: int) -> None:
 # ---------------------------------------------------------------- after the run
 
 
-def gather(job: Job, layout: Layout, out: Path) -> None:
+def gather(job: Job, layout: Layout, output: Output) -> None:
     """Page, tables as CSV, figures, configuration: what may be shown to whom the images may be shown.
 
     Raises:
-        VpauditError: the page of a redacted audit shows an image that is no curve.
+        VpauditError: the page of a redacted audit shows an image that is no curve; a file is there that is not ours.
     """
     redact = job.config.report.redact
     figures = [p for p in sorted(layout.figures.iterdir()) if p.is_file()]
     if redact:
         figures = [p for p in figures if not (p.stem in IMAGE_FIGURES and p.suffix in (".png", ".pdf"))]
         check_redacted(layout.report, figures)
-    _copy(layout.report, out / "report.html")
-    _copy(layout.config, out / "config.yaml")
-    for old in (out / "figures").glob("*"):
-        old.unlink()
+    output.clear()
+    _copy(layout.report, output.path("report.html"))
+    _copy(layout.config, output.path("config.yaml"))
     for path in figures:
-        _copy(path, out / "figures" / path.name)
+        _copy(path, output.path(f"figures/{path.name}"))
     for name in TABLES:
-        with files.atomic(out / "tables" / f"{name}.csv") as temporary:
+        with files.atomic(output.path(f"tables/{name}.csv")) as temporary:
             pd.read_parquet(layout.table(name)).to_csv(temporary, index=False, float_format="%.6g")
     for name in ("names.csv", "left_out.csv"):
-        (out / "tables" / name).unlink(missing_ok=True)
         if job.show_names:
-            _copy(layout.results / name, out / "tables" / name)
+            _copy(layout.results / name, output.path(f"tables/{name}"))
 
 
 def check_redacted(page: Path, figures: list[Path]) -> None:
