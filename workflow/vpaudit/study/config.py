@@ -230,7 +230,7 @@ class Experiments(Section):
     images: int = Field(64, ge=2, description="the first of the study's images")
     compile: bool = Field(True, description="torch.compile the network, which pays in jobs as long as these")
     with_study: list[str] = Field(
-        ["dpsgd"], description="experiments that the default target runs too, with claims in summary.json"
+        [], description="experiments that the default target runs too, with claims in summary.json"
     )
     settings: dict[str, dict] = Field({}, description="sections of single experiments, by name: see below")
 

@@ -185,7 +185,7 @@ def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title
         "evaluate": {"metrics": metrics},
     }
     # not hashed below: a page with or without images is the same study, and is attacked once
-    page = {"report": {"redact": redact}, "experiments": {"with_study": []}}
+    page = {"report": {"redact": redact}}
     content = json.dumps(overlay, sort_keys=True).encode() + chosen.images.tobytes()
     study = f"audit-{title or 'images'}-{hashlib.sha256(content).hexdigest()[:8]}"
     overlay["study"] = study
