@@ -79,6 +79,13 @@ def test_every_shipped_prior_is_in_one_wheel_of_at_most_100_mb(root, wheels):
     assert all(wheel.stat().st_size <= PYPI_LIMIT for wheel in wheels)
 
 
+def test_the_wheel_holds_every_file_of_the_package(root, wheels):
+    found = {name for wheel in wheels for name in zipfile.ZipFile(wheel).namelist()}
+    package = root / "workflow/vpaudit"
+    files_there = (p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    assert {f"vpaudit/{p.relative_to(package)}" for p in files_there} <= found
+
+
 def test_doctor_says_where_workflow_priors_and_cache_are(elsewhere, installed, tmp_path):
     found = elsewhere("doctor")
     assert f"{installed}/vpaudit/_workflow, {installed}/vpaudit_priors" in found
