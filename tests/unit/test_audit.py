@@ -15,7 +15,8 @@ import torch
 from fake_results import MU, write
 from PIL import Image
 
-from vpaudit.base import places
+from vpaudit import data
+from vpaudit.base import pixels, places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
@@ -184,6 +185,24 @@ def test_every_shipped_prior_attacks_peoples_images(name, pictures, tmp_path, mo
     reconstruct.reconstruct(study, layout, "20", device="cpu")
     with np.load(layout.reconstruction("20")) as made:
         assert all(np.isfinite(made[key]).all() for key in made.files)
+
+
+@pytest.mark.parametrize(("fitted", "known"), [(slice(0, 12), 12), (slice(0, 9), 9), (slice(12, 60), 0)])
+def test_a_gaussian_fitted_to_the_audited_images_is_told(fitted, known, tmp_path, pictures):
+    (tmp_path / "others").mkdir()
+    for k in range(12, 60):
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (40, 60, 3), np.uint8)).save(
+            tmp_path / f"others/{k}.png"
+        )
+    mine, others = (data.read_local(folder, 28, grey=True).images.images for folder in (pictures, tmp_path / "others"))
+    chosen = np.concatenate([mine, others])[fitted]
+    card = {"images": len(chosen), "shape": [1, 28, 28]}
+    GaussianPrior.fit(pixels.from_uint8(chosen)).save(tmp_path / "fitted", card)
+    prior = audit.find_prior("fashion_mnist_dit", str(tmp_path / "fitted"))
+    warnings = audit.prepare(str(pictures), budget.setup(mu=[5.0]), prior, limit=5).warnings
+    told = [warning for warning in warnings if "fitted to" in warning]
+    assert len(told) == (known > 0)
+    assert all(f"fitted to {known} of these 12 images" in warning for warning in told)
 
 
 # ---------------------------------------------------------------- how far from the prior

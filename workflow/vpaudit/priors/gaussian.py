@@ -106,3 +106,24 @@ def fit(images: torch.Tensor):
 def load(folder: str | Path):
     """A Gaussian prior of either kind, as its weights tell."""
     return (SpectralPrior if "colours" in weights.read(folder) else GaussianPrior).load(folder)
+
+
+def known_images(prior, images: torch.Tensor, count: int | None) -> int:
+    """How many of (N, C, H, W) images a Gaussian was fitted to, as far as it shows.
+
+    All, where its mean is theirs. Fitted to fewer images than it has dimensions, it has variance in `count` - 1
+    directions only, in which each of its images lies whole, and others do not.
+
+    Args:
+        count: how many images it was fitted to; None if nobody knows.
+    """
+    if (images.mean(0) - prior.mean).abs().max() < 1e-4:
+        return len(images)
+    if count is None or not isinstance(prior, GaussianPrior):
+        return 0
+    supported = prior.variances > 1e-10 * prior.variances.max()
+    if supported.sum() >= min(count, prior.mean.numel()):
+        return 0
+    centred = (images - prior.mean).flatten(1).double()
+    inside = (centred @ prior.basis[:, supported].double()).square().sum(1) / centred.square().sum(1)
+    return int((inside > 0.999).sum()) if supported.sum() > 0.9 * (count - 1) else 0

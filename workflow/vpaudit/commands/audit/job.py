@@ -152,8 +152,22 @@ def prepare(
     warnings = [_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high]
     if len(chosen) < FEW:
         warnings.append(f"Only {len(chosen)} images: the intervals are wide, and say little of others.")
+    warnings += _known(prior.gaussian, reading.images)
     config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), seed)
     return Job(config, reading, chosen, setup, warnings, show_names)
+
+
+def _known(gaussian: Path, images: data.ImageSet) -> list[str]:
+    """What it means that a Gaussian prior was fitted to the audited images themselves."""
+    from vpaudit.priors import gaussian as gaussians
+
+    count = files.read_json(gaussian / "card.json").get("images")
+    known = gaussians.known_images(gaussians.load(gaussian), pixels.from_uint8(images.images), count)
+    return [
+        f"The Gaussian prior was fitted to {known} of these {len(images)} images themselves, and knows them before any "
+        "release: what it reconstructs of them, and how far from the prior they are said to be, is not what an "
+        "adversary without them has. Give --gaussian one that was fitted to other images of their kind."
+    ] * (known > 0)
 
 
 def _outside(asked: budget.Asked, low: float, high: float) -> str:
