@@ -237,3 +237,23 @@ def test_a_folder_without_a_part_says_which(tmp_path):
     shutil.rmtree(path / "scheduler")
     with pytest.raises(VpauditError, match=r"no scheduler_config\.json"):
         network.load(path)
+
+
+INPUTS = Path(__file__).parents[3] / "shared" / "inputs"
+MEANT = {  # what a prior predicts, or the error's words
+    "p_bin": "epsilon", "p_root": "epsilon", "p_old_predict_x0": "sample",
+    "p_flow": "is FlowMatchEulerDiscreteScheduler",
+    "p_sde_ve": "is ScoreSdeVeScheduler", "p_size_none": "does not give its sample_size",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not INPUTS.exists(), reason="../shared/inputs is not here: small prior folders that went wrong")
+@pytest.mark.parametrize("name", MEANT)
+def test_inputs_that_went_wrong(name, tmp_path):
+    shutil.unpack_archive(INPUTS / f"{name}.tgz", tmp_path, "gztar", filter="data")
+    (path,) = tmp_path.iterdir()
+    if MEANT[name] in folder.PREDICTIONS:
+        assert network.load(path).prediction_type == MEANT[name]
+        return
+    with pytest.raises(VpauditError, match=MEANT[name]):
+        network.load(path)

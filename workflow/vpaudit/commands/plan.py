@@ -12,6 +12,7 @@ from vpaudit.study.config import Attack, Config
 NETWORK_FREE = ("raw", "wiener")
 CALLS_PER_SECOND = 600.0  # of the shipped prior on two processor cores
 FLOAT_BYTES = 4
+JOB_SECONDS = 7.0  # of a job besides the network: to start Python and torch, to read, measure and write
 FIXED_JOBS = 12  # targets, baseline, bounds, collect, summary, latex, report, all, and four figures
 
 
@@ -46,6 +47,7 @@ class Plan:
     Attributes:
         jobs: of the graph; network_jobs: those of them that reconstruct; calls: network evaluations of one image;
         hours: of one device at the given speed, network evaluations alone; job_hours: of the longest reconstruct job;
+        other_hours: what filling up the batches and all jobs besides the network add;
         comparisons: of two images, each by every metric;
         disk_gib: targets, observations, reconstructions and, where they are kept, their checkpoints.
     """
@@ -58,6 +60,7 @@ class Plan:
     calls: int
     hours: float
     job_hours: float
+    other_hours: float
     disk_gib: float
 
 
@@ -89,23 +92,30 @@ def plan(config: Config, calls_per_second: float, shape: tuple[int, int, int]) -
     pixels, calls = shape[0] * shape[1] * shape[2], per_image * images * mus
     draws = [attack.draws for attack in config.attacks for _ in attack.conditioning]
     pairs = sum(k * (k - 1) // 2 + k + config.evaluate.unrelated for k in draws)  # each other, the target, others
-    longest = max(len(shards.find(config, name)) for name in names)
+    sizes, rows, jobs = (
+        [len(shards.find(config, name)) for name in names],
+        config.prior.rows,
+        3 * len(names) + FIXED_JOBS,
+    )
+    filled = per_image * sum(-(-size // rows) * rows for size in sizes)
     return Plan(
         images=images,
         mus=mus,
-        jobs=3 * len(names) + FIXED_JOBS,
+        jobs=jobs,
         network_jobs=len(names),
         comparisons=images * (mus * pairs + config.evaluate.unrelated + 1),
         calls=calls,
         hours=calls / calls_per_second / 3600,
-        job_hours=per_image * longest / calls_per_second / 3600,
+        job_hours=per_image * max(sizes) / calls_per_second / 3600,
+        other_hours=((filled - calls) / calls_per_second + JOB_SECONDS * jobs) / 3600,
         disk_gib=pixels * images * (1 + mus * (FLOAT_BYTES + kept * stored)) / 2**30,
     )
 
 
 def text(found: Plan, devices: int) -> str:
     """What the command prints."""
-    wall = max(found.job_hours * -(-found.network_jobs // devices), found.hours / devices)
+    wall = max(found.job_hours * -(-found.network_jobs // devices), found.hours / devices) + found.other_hours
+    spent = f"{60 * wall:.0f} minutes" if wall < 2 else f"{wall:.0f} hours"
     lines = [
         f"images           {found.images:,} at {found.mus} values of mu",
         f"jobs             {found.jobs:,}; {found.network_jobs} of them run the network, "
@@ -113,7 +123,7 @@ def text(found: Plan, devices: int) -> str:
         f"evaluations      {found.calls:,} of the network",
         f"comparisons      {found.comparisons:,} of two images by every metric",
         f"device hours     {found.hours:.2f}",
-        f"wall clock       {wall:.2f} hours on {devices} device{'s' * (devices != 1)}, network evaluations alone",
+        f"wall clock       about {spent} on {devices} device{'s' * (devices != 1)}, with all that jobs do",
         f"disk             {found.disk_gib:.2f} GiB at most",
     ]
     return "\n".join(lines)
