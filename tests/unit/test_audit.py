@@ -59,6 +59,13 @@ def test_so_little_noise_that_epsilon_is_not_verified_is_no_error():
     assert asked[-1].epsilon == float("inf")
 
 
+def test_a_mu_beyond_every_epsilon_and_a_budget_below_are_no_errors():
+    assert budget.setup(mu=[900.0]).asked[0].epsilon == float("inf")
+    assert budget.setup(noise_multiplier=4, sample_rate=0.001).asked[0].mu == 0.25
+    with pytest.raises(VpauditError, match="mu=-1"):
+        budget.setup(mu=[5.0, -1.0])
+
+
 def test_steps_belong_to_a_noise_multiplier():
     with pytest.raises(VpauditError, match="all steps together"):
         budget.setup(mu=[5.0], steps=10)

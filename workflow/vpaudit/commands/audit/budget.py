@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpaudit.base import checks
 from vpaudit.base.errors import VpauditError
 from vpaudit.privacy import accounting
 
@@ -62,9 +63,9 @@ def setup(
     if mu is not None:
         if (steps, sample_rate) != (1, 1.0):
             raise VpauditError("--mu stands for all steps together", "give --noise-multiplier with --steps instead")
-        values = sorted({_rounded(v) for v in mu})
-        budgets = [accounting.account(delta=delta, mu=v) for v in values]
-        return Setup(None, delta, [Asked(b.mu, "as given", b.epsilon) for b in budgets])
+        checks.within(*accounting.MU_RANGE, mu=mu)
+        checks.within(*accounting.DELTA_RANGE, delta=delta)
+        return Setup(None, delta, [Asked(v, "as given", _epsilon(v, delta)) for v in sorted({_rounded(v) for v in mu})])
     budget = accounting.account(
         delta=delta, epsilon=epsilon, noise_multiplier=noise_multiplier, steps=steps, sample_rate=sample_rate
     )
