@@ -1,35 +1,85 @@
-"""Intervals: bootstrap over images, seeded, so that the same table gives the same interval."""
+"""Intervals over images, seeded, so that the same table gives the same interval; and the rules drawn from them.
+
+Every interval here is tested by simulation to hold the truth in at least 93 % of cases where 95 % is stated, with 24
+images as with 128, also for skewed values (tests/unit/test_intervals.py).
+"""
 
 import numpy as np
-from scipy.stats import rankdata, wilcoxon
+from scipy.optimize import brentq
+from scipy.special import kl_div, ndtr, ndtri
+from scipy.stats import beta, rankdata, wilcoxon
 from scipy.stats import t as student
+
+from vpaudit.base import checks
+from vpaudit.base.errors import VpauditError
 
 LEVEL = 0.95
 RESAMPLES = 2000
+FEW = 8  # images; below, resamples say little: Student's t
 
 
 def bootstrap(values: np.ndarray, statistic=None, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL):
-    """Percentile bootstrap over the first axis (images).
+    """Bootstrap over the first axis (images): bootstrap-t for the mean, BCa for any other statistic.
+
+    A percentile interval of skewed values covers 81 to 91 % at 24 images. Bootstrap-t takes quantiles of each
+    resample's distance from the mean in units of its own standard error; BCa corrects a percentile interval for bias
+    and skewness (Efron & Tibshirani 1993, 12.5 and 14.3), here widened for few images by Student's t (Hesterberg 2015).
 
     Args:
         values: (N, ...) one row an image; rows are resampled together, so columns stay paired.
-        statistic: maps (..., N, ...) resampled rows on axis 0 of each resample to a number; None is the mean over
-            images, for which `values` may have further axes.
+        statistic: maps resampled rows (N, ...) to a number or an array; None is the mean over images.
 
     Returns:
-        (value, low, high), floats, or arrays over the remaining axes for the mean.
+        (value, low, high), floats, or arrays over the remaining axes.
     """
     values = np.asarray(values, dtype=float)
     picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     if statistic is None:
-        counts = np.stack([np.bincount(p, minlength=len(values)) for p in picks]) / len(values)
-        draws = counts @ values.reshape(len(values), -1)
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        shape = values.shape[1:]
-        return values.mean(axis=0), low.reshape(shape), high.reshape(shape)
-    draws = np.array([statistic(values[p]) for p in picks])
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return statistic(values), low, high
+        return _bootstrap_t(values, picks, level)
+    return _bca(values, statistic, picks, level)
+
+
+def _bootstrap_t(values, picks, level):
+    count, shape = len(values), values.shape[1:]
+    flat = values.reshape(count, -1)
+    mean = flat.mean(axis=0)
+    centred = flat - mean
+    error = np.sqrt((centred**2).sum(axis=0) / max(count - 1, 1) / count)
+    if count < FEW:
+        reach = student.ppf((1 + level) / 2, max(count - 1, 1)) * np.stack([error, -error])
+    else:
+        counts = np.stack([np.bincount(p, minlength=count) for p in picks]) / count
+        moved = counts @ centred
+        spread = counts @ centred**2 - moved**2
+        alike = spread <= 1e-12 * count * error**2  # nothing but one value: no standard error
+        scaled = np.where(alike, np.nan, moved / np.sqrt(np.where(alike, 1, spread) / (count - 1)))
+        scaled[:, alike.all(axis=0)] = 0.0
+        reach = error * np.nanquantile(scaled, [(1 + level) / 2, (1 - level) / 2], axis=0)
+    return tuple(v.reshape(shape)[()] for v in (mean, mean - reach[0], mean - reach[1]))
+
+
+def _bca(values, statistic, picks, level):
+    value, draws = np.asarray(statistic(values)), np.array([statistic(values[p]) for p in picks], dtype=float)
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    count = len(values)
+    if count < FEW:
+        return value[()], *np.nanquantile(draws, tails, axis=0)
+    left_out = np.array([statistic(np.delete(values, i, axis=0)) for i in range(count)], dtype=float)
+    pull = np.nanmean(left_out, axis=0) - left_out
+    squares = np.nansum(pull**2, axis=0)
+    skew = np.nansum(pull**3, axis=0) / (6 * np.where(squares > 0, squares, 1) ** 1.5)
+    below = np.nanmean(np.where(np.isnan(draws), np.nan, (draws < value) + 0.5 * (draws == value)), axis=0)
+    shift = ndtri(np.clip(np.nan_to_num(below, nan=0.5), 1 / len(draws), 1 - 1 / len(draws)))
+    wide = np.sqrt(count / (count - 1)) * student.ppf(tails, count - 1)
+    places = [ndtr(shift + (shift + z) / (1 - skew * (shift + z))) for z in wide]
+    return value[()], *(_quantile(draws, place) for place in places)
+
+
+def _quantile(draws, place):
+    """The quantile at `place` (...) of draws (R, ...), each element at its own place; NaN draws left out."""
+    flat, place = draws.reshape(len(draws), -1), np.broadcast_to(place, draws.shape[1:]).reshape(-1)
+    found = [np.nanquantile(column, p) for column, p in zip(flat.T, place)]
+    return np.reshape(found, draws.shape[1:])[()]
 
 
 def rank_correlation(estimated: np.ndarray, achieved: np.ndarray, seed: int, resamples: int = 2000, level=0.95):
@@ -103,3 +153,129 @@ def last_indistinct(mu: list[float], gap: np.ndarray, level: float = 0.05) -> fl
     p = np.array([wilcoxon(column, alternative="greater").pvalue if np.any(column) else 1.0 for column in gap.T])
     shown = holm(p) <= level
     return float("nan") if shown.all() else float(np.asarray(mu)[~shown].max())
+
+
+def clopper_pearson(successes, trials, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """Two-sided limits of a probability; each side alone holds at (1 + level) / 2. Arrays broadcast.
+
+    Exact for independent trials of one probability, and safe for trials of different probabilities about their mean
+    (Hoeffding 1956): targets may be fixed images with several releases each.
+    """
+    successes, trials = np.broadcast_arrays(*checks.non_negative(successes=successes, trials=trials))
+    if np.any(successes > trials):
+        raise VpauditError(
+            f"successes={successes.max():g} of trials={trials.min():g}", "give at most as many successes as trials"
+        )
+    tail = (1 - level) / 2
+    low = np.where(successes == 0, 0.0, beta.ppf(tail, np.maximum(successes, 1), trials - successes + 1))
+    high = np.where(successes == trials, 1.0, beta.isf(tail, successes + 1, np.maximum(trials - successes, 1)))
+    return low, high
+
+
+def pair_mean_limit(values: np.ndarray, confidence: float = LEVEL) -> float:
+    """Upper confidence limit of E k(Z, Z') from a symmetric matrix (n, n) of k in [0, 1]; the diagonal is not read.
+
+    The mean over pairs is a U-statistic: an average over orderings of means of floor(n / 2) independent pairs, so
+    Chernoff's bound for those holds for it (Hoeffding 1963, 5b): the limit is the largest p at which
+    floor(n / 2) KL(mean || p) <= ln 1 / (1 - confidence). No assumption but independent images, at any n.
+    """
+    values = np.asarray(values, dtype=float)
+    count = len(values)
+    mean = (values.sum() - np.trace(values)) / (count * (count - 1))
+    budget = -np.log1p(-confidence) / (count // 2)
+
+    def excess(p):
+        return kl_div(mean, p) + kl_div(1 - mean, 1 - p) - budget  # scipy's kl_div sums to KL for probabilities
+
+    return 1.0 if mean >= 1 or excess(1 - 1e-15) < 0 else float(brentq(excess, max(mean, 1e-300), 1 - 1e-15))
+
+
+def projected(values: np.ndarray, partners: np.ndarray) -> np.ndarray:
+    """(n, ...): one value an image for a mean over pairs of images, so that an interval over images is one of the mean.
+
+    A pair's value depends on both of its images, so means over the partners of each image depend on one another, and
+    their bootstrap covers 80 % instead of 95. Image i's part in the mean over pairs (Hoeffding's projection) is its
+    mean as the first of a pair, plus its mean as the second, less the mean of all.
+
+    Args:
+        values: (m, n, ...) of image i with its k-th partner; partners: int (m, n), each row a permutation.
+    """
+    values, partners = np.asarray(values, dtype=float), np.asarray(partners)
+    as_second = np.empty_like(values)
+    for k, partner in enumerate(partners):
+        as_second[k, partner] = values[k]
+    return (values + as_second).mean(axis=0) - values.mean(axis=(0, 1))
+
+
+def share_recovered(own: np.ndarray, others: np.ndarray, level: float = LEVEL):
+    """1 - E own / E others with Fieller's interval: the shares s at which the mean of own - (1 - s) others could be 0.
+
+    Args:
+        own: (n, ...) distance of each output to its target; others: (n, ...) to other targets, `projected` where these
+            are targets of the same study.
+
+    Returns:
+        (value, low, high) over the remaining axes; the two-sided interval of level 0.9 ends at the upper 95 % limit.
+    """
+    own, others = np.asarray(own, dtype=float), np.asarray(others, dtype=float)
+    count, a, b = len(own), own.mean(axis=0), others.mean(axis=0)
+    square = student.ppf((1 + level) / 2, count - 1) ** 2 / count
+    of_own, of_others = square * own.var(axis=0, ddof=1), square * others.var(axis=0, ddof=1)
+    both = square * ((own - a) * (others - b)).sum(axis=0) / (count - 1)
+    leading, middle, last = b**2 - of_others, a * b - both, a**2 - of_own
+    with np.errstate(invalid="ignore"):  # others not told from 0: no interval
+        half = np.sqrt(np.maximum(middle**2 - leading * last, 0)) / leading
+        ratio, bounded = middle / leading, leading > 0
+    low = np.where(bounded, 1 - ratio - half, -np.inf)
+    return 1 - a / b, low[()], np.where(bounded, 1 - ratio + half, np.inf)[()]
+
+
+def end_of_reconstruction(mu, upper, margin: float) -> float:
+    """The largest mu up to which less than `margin` of the distance between images is recovered, shown by a test.
+
+    A non-inferiority test at each mu, from the smallest on: at the first mu whose upper limit reaches the margin it
+    stops, so no correction for their number is needed (a fixed sequence of hypotheses). In the population recovery is
+    above 0 at every mu > 0, so an end needs a margin; few images have wide limits and give a smaller, safer mu.
+
+    Args:
+        mu: (K,) rising; upper: (K,) upper 95 % limits of `share_recovered`; margin: in (0, 1).
+
+    Returns:
+        mu, interpolated in log mu where the limit crosses the margin; NaN if it does so below the grid.
+    """
+    mu, upper = np.asarray(mu, dtype=float), np.asarray(upper, dtype=float)
+    reached = np.flatnonzero(~(upper < margin))
+    if not len(reached):
+        return float(mu[-1])
+    i = reached[0]
+    if i == 0:
+        return float("nan")
+    share = (margin - upper[i - 1]) / (upper[i] - upper[i - 1]) if np.isfinite(upper[i]) else 0.0
+    return float(np.exp(np.log(mu[i - 1]) + share * np.log(mu[i] / mu[i - 1])))
+
+
+def contradicted(value, low, high, limit: float, above: bool, level: float = LEVEL) -> np.ndarray:
+    """bool (K,): where a course that should be above (or below) a limit at every mu lies on its other side.
+
+    Of K intervals of level 95 % that touch the limit in truth, one lies wholly beyond it in up to 1 - 0.975^K of cases,
+    20 % for K = 9. Here the chance of any false contradiction is (1 - level) / 2 in all: p values from each interval's
+    own half on the limit's side, normal, with Holm's correction.
+    """
+    value, edge = np.asarray(value, dtype=float), np.asarray(high if above else low, dtype=float)
+    error = np.abs(edge - value) / ndtri((1 + level) / 2)
+    beyond = limit - value if above else value - limit
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(error > 0, ndtr(-beyond / error), np.where(beyond > 0, 0.0, 1.0))
+    return holm(np.nan_to_num(p, nan=1.0)) <= (1 - level) / 2
+
+
+def share_of_range(mu, holds) -> float:
+    """Share of the range of log mu at which something holds: each mu stands for the range half-way to its neighbours.
+
+    Unlike the share of the grid's points it does not change much when points are added to the grid.
+    """
+    at = np.log(np.asarray(mu, dtype=float))
+    if len(at) == 1:
+        return float(np.mean(holds))
+    edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
+    return float(np.diff(edges) @ np.asarray(holds, dtype=float) / (at[-1] - at[0]))
