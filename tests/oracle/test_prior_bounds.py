@@ -125,3 +125,63 @@ def test_a_floor_is_refused_below_its_smoothing():
     found = floor.Information(0.5, np.ones(3), np.zeros(3))
     with pytest.raises(VpauditError, match="not above the smoothing"):
         floor.van_trees(found, 0.4)
+
+
+def test_rectangles_are_above_the_truth_and_close_with_many_levels():
+    for levels, loose in ((28, 1.5), (2000, 1.01)):
+        s = np.geomspace(0.01, 300, levels)
+        at = np.array([0.05, 0.5, 3.0, 30.0])
+        got = information.integral_from_above(s, information.gaussian_mse(VARIANCES, s), at, VARIANCES.sum())
+        exact = information.gaussian_information(VARIANCES, at)
+        assert (got >= exact).all()
+        assert (got <= loose * exact).all()
+    with pytest.raises(VpauditError, match="asked of a curve"):
+        information.integral_from_above(GRID, GRID, np.array([0.001]), 1.0)
+
+
+@pytest.mark.parametrize("s", [2.0, 5.0])
+def test_the_certified_floor_is_below_the_mmse_and_near_its_closed_form(s):
+    """Few, equally spread dimensions: E e^(-r d) = (1 + 4 r v / N)^(-N/2) in closed form."""
+    pixels, v = 8, 0.5
+    z = np.random.default_rng(0).standard_normal((1500, pixels)) * np.sqrt(v)
+    mse = np.maximum(np.square(z).sum(1)[:, None] + np.square(z).sum(1) - 2 * z @ z.T, 0) / pixels
+    nats, mmse = pixels / 2 * np.log1p(v / s**2), v * s**2 / (v + s**2)
+    exact = max((pixels / 4 * np.log1p(4 * r * v / pixels) - nats) / r for r in floor.RATES)
+    assert floor.certified(mse, nats) < exact < mmse
+    assert floor.certified(mse, nats, None) == pytest.approx(exact, rel=0.1)
+    assert floor.certified(mse, nats) > 0.5 * exact
+    assert floor.certified(mse, 50.0) == 0.0
+
+
+@pytest.mark.parametrize("s", [0.5, 2.0])
+def test_conditional_floor_of_a_network_a_little_too_coarse(s):
+    """F(0) of a perfect network is the mmse itself; errors 5 % too large anywhere lift F(0), never F(0.05)."""
+    a, mmse = 0.25, information.gaussian_mse(VARIANCES, s)
+    perfect, none = VARIANCES * a**2 / (VARIANCES + a**2), np.zeros(PIXELS)
+    assert floor.conditional(perfect, none, a, s, 0.0) == pytest.approx(mmse, rel=1e-9)
+    extra = 0.05 * perfect.sum()
+    spread, piled = 1.05 * perfect, perfect + extra * np.eye(PIXELS)[PIXELS // 2]
+    for errors in (spread, piled):
+        assert floor.conditional(errors, none, a, s, 0.0) > mmse
+        assert floor.conditional(errors, none, a, s, 0.05) <= mmse * (1 + 1e-9)
+    assert floor.conditional(spread, none, a, s, 0.2) < floor.conditional(spread, none, a, s, 0.1)
+
+
+def test_break_even_is_where_the_conditional_floor_meets_the_level():
+    a, s = 0.25, 2.0
+    errors, none = VARIANCES * a**2 / (VARIANCES + a**2), np.zeros(PIXELS)
+    level = 0.7 * information.gaussian_mse(VARIANCES, s)
+    at = floor.break_even(errors, none, a, s, level)
+    assert floor.conditional(errors, none, a, s, at) == pytest.approx(level, rel=1e-6)
+    assert floor.break_even(errors, none, a, s, 1e9) == 0.0
+    assert floor.break_even(errors, none, a, s, -1.0) == float("inf")
+    with pytest.raises(VpauditError, match="not above the smoothing"):
+        floor.conditional(errors, none, 0.5, 0.4, 0.0)
+
+
+def test_shannon_s_floor_errs_upwards_with_a_network_s_error():
+    """5 % above the mmse at every noise, white images: above the truth, so it is no floor."""
+    a, s, v = 0.05, 1.0, np.full(PIXELS, 0.5)
+    entropy = information.smoothed_entropy(1.05 * information.gaussian_information(v, a), a, PIXELS)
+    found = floor.shannon(entropy, 1.05 * information.gaussian_information(v, s), a, s, PIXELS)
+    assert found > 1.1 * information.gaussian_mse(v, s)

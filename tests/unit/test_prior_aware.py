@@ -36,7 +36,7 @@ def table():
         pd.DataFrame({"centre": k, "rank": np.arange(495), "value": row, "metric": "mse", "count": 495})
         for k, row in enumerate(distances)
     ]
-    norms = np.full(10, np.sqrt(VARIANCES.sum()))
+    norms = pd.Series(np.full(IMAGES + 10, np.sqrt(VARIANCES.sum())))
     parts = (pd.concat(p, ignore_index=True) for p in (curves, scores, ball))
     return prior_aware.table(*parts, norms, VARIANCES, MUS, 1e-6)
 
@@ -80,3 +80,10 @@ def test_floors_lie_below_the_mmse_and_van_trees_close_to_it(table):
 def test_intervals_hold_their_values(table):
     assert (table["low"] <= table["value"] + 1e-12).all()
     assert (table["value"] <= table["high"] + 1e-12).all()
+
+
+def test_each_image_s_information_is_up_to_its_own_noise():
+    """Two images of unlike norm and unlike error: crossing them would give another mean."""
+    grid, errors = np.geomspace(0.1, 10, 200), np.stack([np.full(200, 1.0), np.full(200, 4.0)])
+    found = prior_aware._integrals(grid, errors, np.array([1.0, 2.0]), None) * np.log(2)
+    assert found == pytest.approx([0.5, 0.5], rel=1e-3)  # error / (2 s^2)

@@ -14,15 +14,40 @@ orthonormal v, so the choice of basis errs to the safe side, and each v_i' J v_i
 sqrt(2 / n). What is left of the estimate's error is the network's: its score is not the true one (see docs/theory.md).
 
     Shannon (theorem):    E |X1 - est|^2 >= N / (2 pi e) exp(2 h(X1 | Y) / N), h(X1 | Y) = h(X1) - I(X1; Y)
+
+Shannon's floor takes both terms from a denoiser's error, which is too large; h(X1) stands for more of it than I(X1; Y),
+so the floor errs upwards, by up to 22 % for an error 5 % above the mmse: an estimate, not what no attack can beat.
+
+Two floors say what they assume, and then hold for every attack that is not told lambda. d is mean squared error:
+
+    certified     E d >= max over r > 0 of (-1/2 ln E e^(-r d(Z, Z')) - I) / r, I >= I(X; Y) in nats
+    conditional   F(rho), if the network's error at smoothing a is at most (1 + rho) times the mmse there
+
+Certified: for any reconstruction R, I >= I(X; R) = E KL(law of X given R || law of X), and by Donsker and Varadhan with
+-r d(., R) it is at least -r E d(X, R) - ln E e^(-r d(Z, R)), Z a fresh image. e^(-r d) is a positive definite kernel,
+so E e^(-r d(Z, z0)) <= sqrt(E e^(-r d(Z, Z'))) for every z0 (`small_ball`). I comes from any denoiser's error by
+`information.integral_from_above`, E over pairs from a confidence limit, so nothing is assumed of the images. It ends
+where I passes -1/2 ln of the least E that n images can show: ln(n) / 2 with certainty, about 10 nats by estimate. n
+images cannot be told from a law on some n^2 points, which that many nats would name, so no floor free of assumptions
+exists there.
+
+Conditional: along orthonormal v_i, c_i = v_i' E Cov(X | X1) v_i gives j_i = 1/a^2 - c_i / a^4 (exact), and the
+network's squared errors e_i there are at least c_i. If their sum is at most (1 + rho) times the mmse, sum (e_i - c_i)
+is at most rho / (1 + rho) of it. sum 1 / (1/t^2 + j_i) is convex and rising in each c_i, so the least floor takes all
+of that from the largest e_i, down to a common level. F(0) is the floor of a perfect network, and the rho at which F
+falls to a level that needs no network says how good the network must be (`break_even`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 
 from vpaudit.base import checks
 from vpaudit.base.errors import VpauditError
+from vpaudit.privacy.small_ball import kernel_mean
 
+RATES = np.geomspace(1, 300, 12)  # r of the certified floor, per squared pixel
 KEPT = (0.0, 0.1, 0.3, 1.0)  # of what the first sample says off the diagonal
 
 
@@ -113,3 +138,56 @@ def shannon(entropy_smoothed: float, information, smoothing: float, s, pixels):
     between = pixels / 2 * np.log(s**2 / t2) + np.asarray(information, dtype=float)
     of_smoothed = pixels / (2 * np.pi * np.e) * np.exp(2 * (entropy_smoothed - between) / pixels)
     return np.maximum((s**2 / t2) ** 2 * (of_smoothed - pixels * a**2 * t2 / s**2), 0.0)
+
+
+def certified(mse: np.ndarray, nats: float, confidence: float | None = 0.95) -> float:
+    """Floor of E MSE (a value) of any attack that is not told lambda; 0 where it says nothing.
+
+    Args:
+        mse: (n, n) between independent images of the attacked kind.
+        nats: I(X; Y) at most; a confidence limit if it is measured.
+        confidence: of the limits of E e^(-r d) (Bonferroni over `RATES`); None for their estimates.
+    """
+    nats = float(checks.non_negative(nats=nats))
+    means = [kernel_mean(mse, rate, confidence, len(RATES)) for rate in RATES]
+    return float(max(0.0, max((-0.5 * np.log(mean) - nats) / rate for mean, rate in zip(means, RATES))))
+
+
+def conditional(errors: np.ndarray, standard_errors: np.ndarray, smoothing: float, s: float, excess: float) -> float:
+    """F(rho): floor of E |X - E[X | Y]|^2, summed over pixels, if the network is that good; 0 where it says nothing.
+
+    Args:
+        errors: (N,) E (v_i' (D(x1, a) - x))^2 along orthonormal directions, with standard_errors (N,).
+        smoothing: a, of x1 = x + a w; s: > a; excess: rho >= 0, the network's error is at most (1 + rho) mmse.
+    """
+    excess, a = float(checks.non_negative(excess=excess)), smoothing
+    if s <= a:
+        raise VpauditError(f"s={s:g} is not above the smoothing {a:g}", "choose a smaller smoothing")
+    covariances = np.minimum(_lowered(np.asarray(errors, dtype=float), excess / (1 + excess)), a**2)
+    t2 = s**2 - a**2
+    shrunk = 1 / (1 / t2 + 1 / a**2 - covariances / a**4)
+    gained = shrunk - np.asarray(standard_errors) ** 2 * shrunk**3 / a**8 - a**2 * t2 / s**2  # second order taken off
+    return float(max((s**2 / t2) ** 2 * gained.sum(), 0.0))
+
+
+def _lowered(errors: np.ndarray, share: float) -> np.ndarray:
+    """Errors cut to the common level that takes `share` of their sum off the largest."""
+    rising = np.sort(errors)
+    kept = np.cumsum(rising) + rising * np.arange(len(rising) - 1, -1, -1)  # sum of min(errors, rising_k)
+    target = (1 - share) * errors.sum()
+    k = int(np.searchsorted(kept, target))
+    if k >= len(rising):
+        return errors
+    before = rising[:k].sum()
+    return np.minimum(errors, (target - before) / (len(rising) - k))
+
+
+def break_even(errors: np.ndarray, standard_errors: np.ndarray, smoothing: float, s: float, level: float) -> float:
+    """The rho at which F(rho) falls to `level` (summed over pixels): 0 if F(0) is below it, inf if F never is."""
+
+    def above(excess):
+        return conditional(errors, standard_errors, smoothing, s, excess) - level
+
+    if above(0.0) <= 0:
+        return 0.0
+    return float(brentq(above, 0.0, 1e3)) if above(1e3) < 0 else float("inf")

@@ -9,6 +9,9 @@ a denoiser that is optimal for q, and mmse_p = mse_p:
 
 Any denoiser's error is at least mmse_p, so I from mse_q is from above. Whatever x, I is at most the channel's capacity
 at the signal's power and, for covariance C, the Gaussian's: 1/2 ln det(1 + C/s^2).
+
+Images differ in s = |x| / mu, which the adversary that is told lambda knows: I(x; y | lambda) is the mean over images
+of the integral of each image's own error up to its own snr.
 """
 
 import numpy as np
@@ -39,6 +42,23 @@ def integral_over_snr(s: np.ndarray, error: np.ndarray, at: np.ndarray, start: f
     first = 0.5 * (error[0] if start is None else start) / s[0] ** 2
     running = first + np.concatenate([[0.0], np.cumsum(steps)])
     return np.interp(-np.log(at), -np.log(s), running)
+
+
+def integral_from_above(s: np.ndarray, error: np.ndarray, at: np.ndarray, start: float) -> np.ndarray:
+    """As `integral_over_snr`, but never below it for an error that falls with snr, as the mmse does: rectangles.
+
+    Between two levels the error is taken as that at the lower snr; from snr 0 to that of the largest s as `start`, the
+    total variance. Trapezoids are 2 to 6 % off with 28 levels, to either side.
+    """
+    s, error, at = (np.asarray(v, dtype=float) for v in (s, error, at))
+    order = np.argsort(-s)
+    snr = np.concatenate([[0.0], 1 / s[order] ** 2])
+    running = np.concatenate([[0.0], np.cumsum(np.concatenate([[start], error[order][:-1]]) * np.diff(snr))]) / 2
+    if np.any(1 / at**2 > snr[-1] * (1 + 1e-9)):
+        raise VpauditError(
+            f"s={at.min():g} asked of a curve down to {s.min():g}", "measure the denoiser at less noise too"
+        )
+    return np.interp(1 / at**2, snr, running)
 
 
 def capacity(mu, pixels):

@@ -1,8 +1,9 @@
 """Bounds for adversaries with a realistic prior, as one table: from measurements of the prior, over the grid of mu.
 
 Rows (quantity, prior, metric, mu): value, low, high. `information` and `kl` in bits about one image, `mse_floor` in MSE
-a pixel, `distance_floor` in the metric's own unit (1 - SSIM for ssim). s = |x| / mu differs by image: values are means
-over the targets' norms. docs/theory.md says which inequality is a theorem and which term an estimate.
+a pixel, `distance_floor` in the metric's own unit (1 - SSIM for ssim). s = |x| / mu differs by image: an image's
+information is at its own s, floors are means over the targets'. docs/theory.md says which inequality is a theorem and
+which term an estimate.
 """
 
 import numpy as np
@@ -15,17 +16,18 @@ from vpaudit.privacy.small_ball import SmallBall
 NATS_PER_BIT = np.log(2)
 
 
-def table(curves, scores, ball, norms: np.ndarray, variances: np.ndarray, mus, max_grad_norm: float) -> pd.DataFrame:
+def table(curves, scores, ball, norms: pd.Series, variances: np.ndarray, mus, max_grad_norm: float) -> pd.DataFrame:
     """Every prior-aware bound.
 
     Args:
         curves, scores, ball: tables of `experiments.curves`, `experiments.scores`, `experiments.ball`.
-        norms: (n,) of the targets; variances: (N,) eigenvalues of the Gaussian prior's covariance.
+        norms: of the targets, by image id; variances: (N,) eigenvalues of the Gaussian prior's covariance.
     """
     rows = []
+    measured = norms[np.unique(curves.loc[curves["targets"] == "real", "image"])].to_numpy()
     for mu in mus:
-        s = np.maximum(norms, max_grad_norm) / mu
-        rows += _information(curves, variances, s, mu)
+        s = np.maximum(norms.to_numpy(), max_grad_norm) / mu
+        rows += _information(curves, variances, np.maximum(measured, max_grad_norm) / mu, mu)
         rows += _floors(curves, scores, s, len(variances), mu)
         rows += [
             ("distance_floor", "prior", metric, mu, *3 * (_ball(part).expected_floor(mu),))
@@ -42,9 +44,9 @@ def _curve(curves: pd.DataFrame, prior: str, targets: str = "real") -> tuple[np.
 
 
 def _integrals(grid, errors, s, start) -> np.ndarray:
-    """(images,): half the integral over snr, mean over the s of all targets, in bits."""
+    """(images,): half the integral over snr, each image's error up to its own s (images,), in bits."""
     s = np.clip(s, grid.min(), grid.max())
-    return np.array([information.integral_over_snr(grid, e, s, start).mean() for e in errors]) / NATS_PER_BIT
+    return np.array([information.integral_over_snr(grid, *pair, start) for pair in zip(errors, s)]) / NATS_PER_BIT
 
 
 def _information(curves, variances, s, mu) -> list[tuple]:

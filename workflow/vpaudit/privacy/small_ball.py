@@ -13,18 +13,29 @@ kappa is estimated from distances between samples of the prior and a set of cent
     small eta  below the k-th nearest sample, kappa(eta) = (k / n) (eta / eta_k)^slope, slope by Hill's estimator on
                the k nearest (Levina & Bickel's local dimension, halved for squared distances). Real images spread
                into more directions the closer one looks, so the true kappa falls faster: the extension is from above
+
+So kappa from centres is an estimate: 1,537 centres in place of 97 lower the floor by 6 % at mu = 0 and by 47 % at
+mu = 5. Two limits hold for every centre z0, Z' another image of the prior:
+
+    d with a triangle inequality   P(d(Z, z0) <= eta)^2 = P(d(Z, z0) <= eta, d(Z', z0) <= eta) <= P(d(Z, Z') <= 2 eta)
+    mean squared error             P(|Z - z0|^2 <= N eta) <= e^(N eta / 2 h^2) E k(Z, z0), k = exp(-|.|^2 / 2 h^2)
+                                   (Markov), and E k(Z, z0) = <E k(Z, .), k(z0, .)> <= sqrt(E k(Z, Z')) sqrt(k(z0, z0))
+                                   (Cauchy and Schwarz in k's Hilbert space), for every h
+
+E over pairs of images has an upper confidence limit without assumptions (`stats.pair_mean_limit`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from vpaudit.base import checks
+from vpaudit.base import checks, stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.privacy.rero import gamma_of_mu
 
 NEAREST = 20  # samples from which the slope is read, and below which the power law takes over
 LEAST, MOST = 1e-300, 1 - 1e-12
+BANDWIDTHS = np.geomspace(1e-3, 1, 16)  # h^2 a value, on the scale of squared pixels
 
 
 @dataclass(frozen=True)
@@ -86,3 +97,38 @@ class SmallBall:
         missed = 1 - self.gamma(eta, mu)
         missed[0] = 1.0 - float(self.gamma(np.array(0.0), mu))
         return float(np.trapezoid(missed, eta))
+
+
+def kappa_limit_mse(mse: np.ndarray, pixels: int, eta, confidence: float | None = stats.LEVEL) -> np.ndarray:
+    """(...): kappa(eta) in mean squared error, at most, for every centre; holds at once for all eta.
+
+    Args:
+        mse: (n, n) between images of the prior, independent of one another; pixels: N; eta: >= 0.
+        confidence: of the limit (Bonferroni over `BANDWIDTHS`); None for the estimate.
+    """
+    eta = checks.non_negative(eta=eta)
+    best = np.ones(eta.shape)
+    for h2 in BANDWIDTHS:
+        mean = kernel_mean(mse, 0.5 / h2, confidence, len(BANDWIDTHS))
+        best = np.minimum(best, np.exp(np.minimum(0.5 * eta / h2 + 0.5 * np.log(mean), 0.0)))
+    return best
+
+
+def kernel_mean(mse: np.ndarray, rate: float, confidence: float | None, together: int = 1) -> float:
+    """E exp(-rate d(Z, Z')) of a matrix of distances: its estimate, or the upper limit, one of `together`."""
+    kernel = np.exp(-rate * np.asarray(mse, dtype=float))
+    if confidence is None:
+        return float((kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1)))
+    return stats.pair_mean_limit(kernel, 1 - (1 - confidence) / together)
+
+
+def kappa_limit(distances: np.ndarray, eta, confidence: float = stats.LEVEL) -> np.ndarray:
+    """(...): kappa(eta) in a metric with a triangle inequality (the root of MSE, say), at most, for every centre.
+
+    Args:
+        distances: (n, n) between independent images of the prior; eta: >= 0; Bonferroni over their number.
+    """
+    eta = checks.non_negative(eta=eta)
+    each = 1 - (1 - confidence) / max(eta.size, 1)
+    limits = [stats.pair_mean_limit(np.asarray(distances) <= 2 * at, each) for at in eta.reshape(-1)]
+    return np.sqrt(limits).reshape(eta.shape)

@@ -32,7 +32,7 @@ def theory(config: Config, layout: Layout) -> None:
 
     with np.load(layout.targets) as file:
         flat = pixels.signed(file["images"])
-    norms = np.linalg.norm(flat.reshape(len(flat), -1), axis=1)
+        norms = pd.Series(np.linalg.norm(flat.reshape(len(flat), -1), axis=1), index=file["ids"])
     measured = [pd.read_parquet(layout.experiment(name)) for name in ("curves", "scores", "ball")]
     variances = load_file(layout.gaussian / "gaussian.safetensors")["variances"]
     rule = config.mechanism
