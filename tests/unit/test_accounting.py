@@ -158,6 +158,42 @@ def test_poisson_calibration_is_on_the_private_side(epsilon, q, steps):
     assert (1 - 1e-4) * epsilon < accounting.epsilon_poisson(noise_multiplier, q, steps, DELTA) <= epsilon
 
 
+def test_calibration_where_round_off_makes_epsilon_rise_with_noise(monkeypatch):
+    """delta = 1e-9, 1e5 steps: epsilon(noise) wavers by 1e-3, above the tolerance that is otherwise met."""
+
+    def wavering(noise_multiplier, sample_rate, steps, delta, interval):
+        return 0.7 / noise_multiplier**3 * (1 + 1e-3 * np.sin(1e7 * noise_multiplier))
+
+    monkeypatch.setattr(accounting, "_epsilon_pld", wavering)
+    found = accounting.noise_multiplier_for_epsilon(1.0, 1e-9, 1e-4, 100_000)
+    assert 1 - accounting.LOOSE < wavering(found, 1, 1, 1, 1) <= 1
+
+
+def test_full_batch_calibration_has_no_range():
+    """The closed form is exact at any noise: sqrt(T) / mu."""
+    found = accounting.noise_multiplier_for_epsilon(0.01, 1e-9, steps=100_000)
+    assert found == pytest.approx(100_000**0.5 / accounting.mu_of_epsilon(0.01, 1e-9))
+    assert found > accounting.NOISE_RANGE[1]
+
+
+@pytest.mark.parametrize(("q", "steps"), [(0.01, 1000), (0.2, 30)])
+def test_gaussian_fit_is_the_least_curve_above_the_profile(q, steps):
+    """Against dp-accounting's own reading of its PLD, both adjacencies at once."""
+    fit = accounting.gaussian_fit(1.0, q, steps, 1e-7)
+    sampled = dp_event.PoissonSampledDpEvent(q, dp_event.GaussianDpEvent(1.0))
+    event = dp_event.SelfComposedDpEvent(sampled, steps)
+    pld = PLDAccountant(value_discretization_interval=3e-4).compose(event)
+    epsilons = np.linspace(0.02, accounting.epsilon_poisson(1.0, q, steps, 1e-7), 60)
+    profile = np.array([pld.get_delta(e) for e in epsilons])
+    assert (accounting.delta_of_epsilon(fit.mu, epsilons) >= 0.99 * profile).all()
+    assert (accounting.delta_of_epsilon(0.98 * fit.mu, epsilons) < profile).any()
+    excess = (accounting.delta_of_epsilon(fit.mu, epsilons) - profile).max()
+    assert fit.excess == pytest.approx(excess, abs=0.002)
+    points = [accounting.account(noise_multiplier=1.0, sample_rate=q, steps=steps, delta=d).mu for d in (1e-3, 1e-5)]
+    assert fit.mu >= max(points)
+    assert accounting.gaussian_fit(2.0, 1.0, 16, 1e-5) == accounting.GaussianFit(2.0, 0.0, 1e-5)
+
+
 def test_account_from_noise():
     budget = accounting.account(noise_multiplier=1, sample_rate=0.01, steps=1000, delta=DELTA)
     assert budget.epsilon == pytest.approx(1.828, abs=2e-3)  # dp-accounting's PLD: 1.82824
@@ -201,6 +237,8 @@ def test_budget_is_made_of_plain_numbers(noise_multiplier):
         (lambda: accounting.epsilon_poisson(1, 0.1, 0, DELTA), "steps=0"),
         (lambda: accounting.epsilon_poisson(1, 0.1, 10, 1e-12), "delta=1e-12"),
         (lambda: accounting.epsilon_poisson(0.01, 0.9, 1000, DELTA), "epsilon="),
+        (lambda: accounting.account(delta=1e-9, epsilon=0.01, sample_rate=0.1, steps=100_000), "epsilon=0.01, delta="),
+        (lambda: accounting.account(delta=DELTA, epsilon=9e4, sample_rate=0.9, steps=2), "multiplier below 0.01"),
         (lambda: accounting.account(delta=DELTA), "none"),
         (lambda: accounting.account(delta=DELTA, epsilon=1, mu=1), "epsilon, mu"),
         (lambda: accounting.account(delta=DELTA, noise_multiplier=1, sample_rate=1e-300), "sample_rate=1e-300"),

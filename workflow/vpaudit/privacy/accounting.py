@@ -4,7 +4,8 @@ mu-GDP (Dong, Roth, Su 1905.02383, Cor. 2.13):  delta(eps) = Phi(mu/2 - eps/mu) 
 A Gaussian release with noise multiplier nm is 1/nm-GDP; T full-batch releases compose to sqrt(T)/nm. A diffusion prior
 is of use from mu ~ 5 on, which is eps ~ 33 at delta = 1e-5, so all of it is computed in the log domain.
 Poisson sampling has no closed form: dp-accounting builds and composes its privacy loss distribution (PLD), pessimistic,
-under add-or-remove-one adjacency; `PrivacyCurve` reads delta, epsilon and the trade-off curve out of it.
+under add-or-remove-one adjacency; `PrivacyCurve` reads delta, epsilon and the trade-off curve out of it. The mu through
+one point (epsilon, delta) is then no guarantee; `gaussian_fit` gives the mu whose curve lies above all of it.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ PLD_DELTA_MIN = 1e-9
 PLD_STEP_POINTS, PLD_POINTS = 100_000, 2_000_000
 STEPS_MAX = 1_000_000
 NOISE_RANGE, RATE_MIN = (1e-2, 1e4), 1e-9  # of the noise multiplier and the sample rate where a PLD is built
+# How far below the epsilon asked for a calibrated noise multiplier may stay; the second where round-off, some 1e-12 of
+# delta, makes epsilon rise here and there as noise grows.
+TIGHT, LOOSE = 1e-4, 2e-3
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Budget:
     Attributes:
         epsilon, delta: the mechanism is (epsilon, delta)-DP, add-or-remove-one.
         mu: the GDP mu whose delta(epsilon) passes through that point. Exact for sample_rate = 1; for Poisson sampling
-            it matches at this delta only and is not a GDP guarantee; NaN where epsilon is below EPSILON_RANGE.
+            it matches at this delta only and is not a GDP guarantee (`gaussian_fit` gives one); NaN where epsilon is
+            below EPSILON_RANGE.
         noise_multiplier: sigma / C of each step; sample_rate: q of Poisson sampling, 1 for the full batch; steps: T.
     """
 
@@ -279,22 +284,25 @@ def epsilon_poisson(noise_multiplier: float, sample_rate: float, steps: int, del
             given = f"noise_multiplier={noise_multiplier:g}, steps={steps}"
             raise VpauditError(f"{given}: {error.message}", error.hint) from error
     delta = float(checks.within(PLD_DELTA_MIN, DELTA_RANGE[1], delta=delta))
-    return _epsilon_pld(noise_multiplier, sample_rate, steps, delta, pld_interval(noise_multiplier, sample_rate, steps))
+    interval = pld_interval(noise_multiplier, sample_rate, steps)
+    epsilon = _epsilon_pld(noise_multiplier, sample_rate, steps, delta, interval)
+    given = f"noise_multiplier={noise_multiplier:g}, sample_rate={sample_rate:g}, steps={steps}, delta={delta:g}"
+    return _in_range("epsilon", epsilon, (0, EPSILON_RANGE[1]), given)
 
 
 def _epsilon_pld(noise_multiplier, sample_rate, steps, delta, interval):
-    epsilon = max(c.epsilon(delta) for c in poisson_curves(noise_multiplier, sample_rate, steps, interval))
-    given = f"noise_multiplier={noise_multiplier:g}, sample_rate={sample_rate:g}, steps={steps}, delta={delta:g}"
-    return _in_range("epsilon", epsilon, (0, EPSILON_RANGE[1]), given)
+    return max(c.epsilon(delta) for c in poisson_curves(noise_multiplier, sample_rate, steps, interval))
 
 
 def noise_multiplier_for_epsilon(epsilon: float, delta: float, sample_rate: float = 1.0, steps: int = 1) -> float:
     """The smallest noise multiplier that keeps T steps within (epsilon, delta).
 
-    Exact for sample_rate = 1; for Poisson sampling epsilon_poisson is at most epsilon and above (1 - 1e-4) epsilon.
+    Exact for sample_rate = 1, of any size. For Poisson sampling epsilon_poisson is at most epsilon and above
+    (1 - 1e-4) epsilon, or (1 - 2e-3) epsilon where round-off shows: delta near 1e-9, or 1e5 steps and more.
 
     Raises:
-        VpauditError: an argument out of range, or a noise multiplier outside [0.01, 1e4] would be needed.
+        VpauditError: an argument out of range; for sample_rate < 1 also if a noise multiplier outside [0.01, 1e4] would
+            be needed.
     """
     _, sample_rate, steps = check_training(1.0, sample_rate, steps)
     mu = mu_of_epsilon(epsilon, delta)
@@ -302,37 +310,93 @@ def noise_multiplier_for_epsilon(epsilon: float, delta: float, sample_rate: floa
         return float(np.sqrt(steps) / mu)
 
     delta = float(checks.within(PLD_DELTA_MIN, DELTA_RANGE[1], delta=delta))
-    given = f"epsilon={epsilon:g}, delta={delta:g}, sample_rate={sample_rate:g}, steps={steps}"
+    asked = f"epsilon={epsilon:g}, delta={delta:g}, sample_rate={sample_rate:g}, steps={steps}"
 
     def excess(log_noise, coarseness=1):
-        noise = float(_in_range("noise_multiplier", np.exp(log_noise), NOISE_RANGE, given))
+        noise = np.exp(log_noise)
         interval = coarseness * pld_interval(noise, sample_rate, steps)
         return np.log(max(_epsilon_pld(noise, sample_rate, steps, delta, interval), 1e-12) / epsilon)
 
     # The central limit mu = q sqrt(T (e^(1/nm^2) - 1)) says where to look; a grid four times coarser, and four times
     # cheaper, where next and how steeply epsilon falls; the fine grid has the last word.
     guess = -0.5 * np.log(np.log1p(mu**2 / (sample_rate**2 * steps)))
-    root = brentq(excess, *_bracket(lambda n: excess(n, 4), guess, 0.2), args=(4,), xtol=1e-5)
+    root = brentq(excess, *_bracket(lambda n: excess(n, 4), guess, 0.2, asked), args=(4,), xtol=1e-5)
     slope = (excess(root + 0.01, 4) - excess(root - 0.01, 4)) / 0.02
-    for _ in range(10):
+    met = {}  # epsilon's log excess, at most 0, of the noise multipliers tried
+    for _ in range(6):
         value = excess(root)
-        if -1e-4 < value <= 0:
-            return float(np.exp(root))
-        root -= (value + 3e-5) / slope
-    raise VpauditError(
-        f"no noise multiplier found for {given}",
-        "choose a budget nearer to those in use",
-    )
+        if value <= 0:
+            met[value] = root
+        if -TIGHT < value <= 0:
+            break
+        root -= (value + TIGHT / 3) / slope
+    if met and max(met) > -LOOSE:
+        return float(np.exp(met[max(met)]))
+    raise VpauditError(f"no noise multiplier found for {asked}", "choose a budget nearer to those in use")
 
 
-def _bracket(falling, guess, step):
-    """An interval around the root of a falling function, from a guess."""
-    low = high = guess
+def _bracket(falling, guess, step, asked):
+    """An interval around the root of a function that falls with the log of the noise multiplier, from a guess."""
+    least, most = np.log(NOISE_RANGE)
+    low = high = float(np.clip(guess, least, most))
     while falling(low) <= 0:
-        low, high, step = low - step, low, 2 * step
+        if low == least:
+            raise VpauditError(
+                f"{asked} needs a noise multiplier below {NOISE_RANGE[0]:g}", "choose a smaller epsilon, or fewer steps"
+            )
+        low, high, step = max(low - step, least), low, 2 * step
     while falling(high) > 0:
-        low, high, step = high, high + step, 2 * step
+        if high == most:
+            raise VpauditError(
+                f"{asked} needs a noise multiplier above {NOISE_RANGE[1]:g}",
+                "choose a larger epsilon, fewer steps or a smaller sample_rate",
+            )
+        low, high, step = high, min(high + step, most), 2 * step
     return low, high
+
+
+@dataclass(frozen=True)
+class GaussianFit:
+    """The mu-GDP curve above the whole privacy profile of a run, as far down as a delta.
+
+    Attributes:
+        mu: the least with delta_mu(epsilon) >= delta(epsilon) at every epsilon >= 0 where delta(epsilon) >= delta.
+        excess: the fit's error, the largest delta_mu(epsilon) - delta(epsilon) there: what the Gaussian curve adds.
+        delta: down to which it holds. Further down every subsampled run behaves like one without sampling.
+    """
+
+    mu: float
+    excess: float
+    delta: float
+
+
+def gaussian_fit(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> GaussianFit:
+    """The mu that may stand for a whole run (Gomez et al. 2503.10945), adding and removing; excess 0 for full batch.
+
+    For every test the run's trade-off curve is at least mu's less delta, so a bound at this mu, such as
+    `success.success_limit`, holds for the run if delta is added to it.
+
+    Args:
+        as in `epsilon_poisson`.
+    """
+    noise_multiplier, sample_rate, steps = check_training(noise_multiplier, sample_rate, steps)
+    if sample_rate == 1:
+        return GaussianFit(float(np.sqrt(steps) / noise_multiplier), 0.0, float(delta))
+    delta = float(checks.within(PLD_DELTA_MIN, DELTA_RANGE[1], delta=delta))
+    curves = poisson_curves(noise_multiplier, sample_rate, steps, pld_interval(noise_multiplier, sample_rate, steps))
+    epsilons = np.unique(np.concatenate([c.epsilons for c in curves]).round(12))
+    profile = np.max([np.interp(epsilons, c.epsilons, c.upper - c.lower) for c in curves], axis=0)
+    kept = (epsilons > 0) & (profile >= delta)
+    if not kept.any():
+        raise VpauditError(f"the run is ({delta:g}, 0)-DP already", "give a smaller delta")
+    epsilons, profile = epsilons[kept], profile[kept]
+    mu = MU_RANGE[0]
+    while True:  # the epsilon where mu's curve is furthest below gives the next mu
+        short = np.log(profile) - _log_delta(mu, epsilons)
+        worst = int(np.argmax(short))
+        if short[worst] <= 1e-9:
+            return GaussianFit(float(mu), float((np.exp(_log_delta(mu, epsilons)) - profile).max()), delta)
+        mu = max(mu * (1 + 1e-12), float(_mu_of_epsilon(epsilons[worst], profile[worst])))
 
 
 def account(
