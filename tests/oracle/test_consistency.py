@@ -78,6 +78,44 @@ def test_trusted_spread_controls_the_share_of_false_claims():
     assert agreement.trusted_spread(spread[:5], error[:5], 0.2, 0.05) == 0.0  # five images guarantee nothing
 
 
+def doubtful(rng, count):
+    """Spread, error and foreground of images of 80 pixels; half are background, certain and right."""
+    spread = np.concatenate([np.full((count, 40), 0.005), rng.uniform(0.01, 0.5, (count, 40))], axis=1)
+    wrong = np.where(rng.random((count, 1)) < 0.1, 4.0, 1.0)
+    error = np.abs(rng.standard_normal((count, 80))) * spread * wrong
+    return spread, error, np.arange(80) >= np.full((count, 1), 40)
+
+
+@pytest.mark.parametrize("foreground", [False, True])
+def test_few_of_the_pixels_called_real_are_wrong(foreground):
+    """The false-discovery proportion's expectation on 20,000 fresh images is above the rate in at most 1 of 10 studies;
+    the threshold that controls the share of all pixels is above it almost always."""
+    rng = np.random.default_rng(0)
+
+    def proportion(limit, spread, error, mask):
+        called = (spread <= limit) & (mask if foreground else True)
+        return ((called & (error > 0.2)).sum(1) / np.maximum(called.sum(1), 1)).mean()
+
+    fresh, rate, broken, limits = doubtful(rng, 20_000), 0.08, [], []
+    for _ in range(100):
+        spread, error, mask = doubtful(rng, 128)
+        limits.append(
+            agreement.trusted_spread_of_called(spread, error, 0.2, rate, counted=mask if foreground else None)
+        )
+        broken.append(proportion(limits[-1], *fresh) > rate)
+    assert np.mean(broken) <= 0.1 + 0.06
+    assert np.median(limits) > 0.05
+    if foreground:
+        spread, error, mask = (v[:, 40:] for v in doubtful(rng, 2000))
+        assert proportion(agreement.trusted_spread(spread, error, 0.2, rate), *(v[:, 40:] for v in fresh)) > rate
+
+
+def test_risk_p_value_is_one_at_the_rate_and_small_far_below_it():
+    assert agreement.risk_p_value(0.1, 100, 0.1) == 1.0
+    assert agreement.risk_p_value(0.0, 100, 0.1) == pytest.approx(0.9**100, rel=1e-6)
+    assert agreement.risk_p_value(0.02, 100, 0.1) < 0.02
+
+
 def test_one_draw_tells_nothing():
     for function in (agreement.expected_mse, agreement.expected_band_mse):
         with pytest.raises(ValueError, match="at least 2"):
