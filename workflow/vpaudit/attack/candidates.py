@@ -1,7 +1,8 @@
 """The adversary that reconstruction robustness is about: it holds n candidates, one is the target, and names one.
 
     matched_filter   one release y = lambda x + sigma z: the candidate of greatest likelihood, which for clipped images
-                     (all of norm C) is that of greatest <y, lambda_i x_i>. No rule does better (Neyman & Pearson).
+                     (all of norm C) is that of greatest <y, lambda_i x_i>. Of equally likely candidates it is the
+                     most probable one (maximum a posteriori), and no rule names the target more often.
     gradient_attack  a training run by DP-SGD (Hayes et al. 2302.07225, their prior-aware attack): it knows every model
                      theta_t, every privatised gradient g_t, and all other records, whose clipped gradients it
                      subtracts; score_i = sum_t <clipped grad of candidate i at theta_t, g_t>.
