@@ -108,7 +108,7 @@ def test_its_stages_make_table_figure_caption_claims_and_documentation(toy, stud
     monkeypatch.setattr(engine, "FIGURES", tmp_path / "figures")
     part = next(part for part in engine.page()["sections"] if part["name"] == "toy")
     assert part["question"] == "Are toys red?"
-    assert part["answer"] == "Yes, 1.1 [1, 1.2] of 3, most at µ = 2."
+    assert part["answer"] == "Yes, 1.1 [0.852, 1.35] of 3, most at µ = 2."
 
 
 def test_the_graph_plans_it(toy, root, tmp_path):
