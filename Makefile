@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
+# Tests of one file stay together, since they share what is slow to make; each process computes on one thread.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
+PARALLEL := -n $(WORKERS) --dist loadfile
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 .PHONY: replicate test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore check lint lock clean-work
 
@@ -24,7 +27,7 @@ smoke: $(STAMP)
 	@$(RUN) workflow/run.sh --configfile config/smoke.yaml
 
 test: $(STAMP)
-	@$(RUN) python -m pytest $(PYTEST_ARGS)
+	@$(RUN) python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 # The smoke study through profiles/slurm on a real SLURM of this machine: root, and Debian's slurmctld slurmd munge.
 test-slurm: $(STAMP)
@@ -71,7 +74,7 @@ restore: $(STAMP)
 # Format, lint, import contracts and generated pages; `make check` adds the fast tests, `make lint` Snakemake's linter.
 CHECKS := ruff check . && ruff format --check . && snakefmt --check Snakefile rules && lint-imports --no-cache && vpaudit docs --check
 check: $(STAMP)
-	@export $(RUN); $(CHECKS) && python -m pytest -q -m "not slow" tests/unit $(PYTEST_ARGS)
+	@export $(RUN); $(CHECKS) && python -m pytest -q -m "not slow" $(PARALLEL) tests/unit $(PYTEST_ARGS)
 lint: $(STAMP)
 	@export $(RUN); $(CHECKS) && snakemake --lint
 
