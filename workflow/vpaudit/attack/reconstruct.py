@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from vpaudit.base.denoiser import Denoiser
+from vpaudit.base.denoiser import Denoiser, accepts
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.pixels import HIGH, LOW
 from vpaudit.base.randomness import KeyedNoise, generator
@@ -40,9 +40,9 @@ def reconstruct(
     x, s = observation.rescaled(), observation.s.float()
     if attack.kind == "raw":
         return x.clamp(LOW, HIGH)
-    if tuple(prior.shape) != tuple(x.shape[1:]):
+    if not accepts(prior.shape, x.shape[1:]):
         raise VpauditError(
-            f"the prior makes images of shape {tuple(prior.shape)}, the data has {tuple(x.shape[1:])}",
+            f"the prior makes images of shape {prior.shape}, the data has {tuple(x.shape[1:])}",
             "choose a prior of the data's shape in prior.path",
         )
     samplers.check_range(s, prior)

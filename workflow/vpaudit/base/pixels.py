@@ -42,6 +42,11 @@ def from_uint8(array: np.ndarray) -> torch.Tensor:
     return (image[:, None] if image.ndim == 3 else image.permute(0, 3, 1, 2)).contiguous()
 
 
+def floated(images: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) in [-1, 1]: from uint8 in [0, 255], on any device; floats as they are."""
+    return images.float().div_(127.5).sub_(1.0) if images.dtype.is_floating_point is False else images
+
+
 def to_uint8(image: torch.Tensor) -> np.ndarray:
     """float (B, C, H, W) in [-1, 1], clipped and never stretched, to uint8 (B, H, W) or (B, H, W, C)."""
     array = image.clamp(LOW, HIGH).add(1.0).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from vpaudit.priors import weights
-from vpaudit.priors.spectral import SpectralPrior
+from vpaudit.priors.radial import RadialPrior
+from vpaudit.priors.spectral import STRONGEST, SpectralPrior
 
 
 class GaussianPrior:
@@ -95,17 +96,21 @@ class GaussianPrior:
         return cls(tensors["mean"], tensors["basis"].float(), tensors["variances"])
 
 
-FULL_COVARIANCE = 4096  # values an image up to which a basis of its own is kept: 64 MB; above, the cosine transform
+FULL_COVARIANCE = 1024  # values an image up to which a basis of its own is kept: 4 MB; above, the cosine transform
 
 
-def fit(images: torch.Tensor):
+def fit(images: torch.Tensor) -> GaussianPrior | SpectralPrior:
     """The Gaussian prior of (N, C, H, W) images: of full covariance where that fits, else `SpectralPrior`."""
-    return (GaussianPrior if images[0].numel() <= FULL_COVARIANCE else SpectralPrior).fit(images)
+    if images[0].numel() <= FULL_COVARIANCE:
+        return GaussianPrior.fit(images)
+    return SpectralPrior.fit(images, STRONGEST)
 
 
-def load(folder: str | Path):
-    """A Gaussian prior of either kind, as its weights tell."""
-    return (SpectralPrior if "colours" in weights.read(folder) else GaussianPrior).load(folder)
+def load(folder: str | Path) -> GaussianPrior | SpectralPrior | RadialPrior:
+    """A Gaussian prior of whichever kind, as its weights tell."""
+    found = weights.read(folder)
+    kind = RadialPrior if "spectrum" in found else SpectralPrior if "colours" in found else GaussianPrior
+    return kind.load(folder)
 
 
 def known_images(prior, images: torch.Tensor, count: int | None) -> int:

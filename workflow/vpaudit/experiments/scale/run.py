@@ -19,7 +19,8 @@ from vpaudit import data
 from vpaudit.base import pixels
 from vpaudit.experiments.bench import SHARED, Bench, progress
 from vpaudit.measure import metrics
-from vpaudit.priors.spectral import SpectralPrior, frequency
+from vpaudit.priors.cosine import frequency
+from vpaudit.priors.spectral import SpectralPrior
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
 
 TEST = 48
@@ -61,7 +62,7 @@ def resized(images: torch.Tensor, size: int) -> torch.Tensor:
 
 def _at_size(bench: Bench, source: str, size: int, prior: SpectralPrior, x: torch.Tensor) -> pd.DataFrame:
     ids, tables = torch.arange(len(x)), []
-    low = torch.from_numpy(frequency(size, size) <= LOW)
+    low = frequency(size, size) <= LOW
     truth = prior.transform(x - prior.mean)
     lpips = bench.meter.lpips
     features = lpips.features(x) if lpips else None
