@@ -11,6 +11,7 @@ from vpaudit.base.randomness import KeyedNoise
 from vpaudit.data import load
 from vpaudit.measure import metrics
 from vpaudit.priors import gaussian, network
+from vpaudit.priors.batches import Labelled
 from vpaudit.priors.spectral import SpectralPrior
 from vpaudit.priors.train import Trainer
 from vpaudit.privacy.mechanism import Observation
@@ -117,10 +118,10 @@ def test_a_prior_trains_and_goes_on(tmp_path, architecture):
     images = (
         (labels.float() * 1.6 - 0.8)[:, None, None, None].expand(64, 1, 8, 8).contiguous()
     )  # dark ones, bright ones
-    half = Trainer(images, labels, 2, settings, tmp_path, sharp=images, device="cuda")
+    half = Trainer(Labelled(images, labels, 2, "cuda"), settings, tmp_path, "cuda")
     first = float(half.loss().detach())
     half.run(until=30)
-    other = Trainer(images, labels, 2, settings, tmp_path, sharp=images, device="cuda")
+    other = Trainer(Labelled(images, labels, 2, "cuda"), settings, tmp_path, "cuda")
     assert other.resume()
     other.run()
     assert other.step == 60

@@ -7,6 +7,7 @@ import torch
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import generator
 from vpaudit.priors import card, network
+from vpaudit.priors.batches import Labelled
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.train import Trainer, draw_sigmas, learning_rate
 from vpaudit.study.config import Training
@@ -23,7 +24,7 @@ def data(count: int = 100):
 
 
 def trainer(work, settings=TINY) -> Trainer:
-    return Trainer(*data(), 10, settings, work)
+    return Trainer(Labelled(*data(), 10, "cpu"), settings, work)
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
@@ -51,10 +52,9 @@ def test_each_epoch_visits_every_image_once(tmp_path):
     run = trainer(tmp_path)
     seen = []
     for run.step in range(3):
-        seen += run.batch().tolist()
+        seen += run.source.places(run.step, 32, 0).tolist()
     assert len(set(seen)) == 96
-    run.step = 3
-    assert run.batch().tolist() != seen[:32]
+    assert run.source.places(3, 32, 0).tolist() != seen[:32]
 
 
 def test_noise_levels_cover_the_range():
@@ -65,8 +65,9 @@ def test_noise_levels_cover_the_range():
 
 
 def test_learning_rate_warms_up_and_ends_low():
-    rates = np.array([learning_rate(step, Training()) for step in range(Training().steps)])
-    assert rates.argmax() in (149, 150)
+    steps = Training().steps
+    rates = np.array([learning_rate(step, step / steps, Training()) for step in range(steps)])
+    assert rates.argmax() in (148, 149, 150)
     assert rates[0] < 0.01 * rates.max()
     assert rates[-1] == pytest.approx(0.02 * rates.max(), rel=0.01)
 
@@ -75,7 +76,8 @@ def test_training_learns_the_mean_of_constant_images(tmp_path):
     """All images alike: E[x0 | x] is that image at any noise."""
     settings = TINY.model_copy(update={"images_seen": 32 * 250, "ema_decay": 0.95, "lr": 3e-3})
     image = torch.linspace(-0.8, 0.8, 64).view(1, 1, 8, 8)
-    run = Trainer(image.expand(64, 1, 8, 8).contiguous(), torch.zeros(64, dtype=torch.int64), 10, settings, tmp_path)
+    images, labels = image.expand(64, 1, 8, 8).contiguous(), torch.zeros(64, dtype=torch.int64)
+    run = Trainer(Labelled(images, labels, 10, "cpu"), settings, tmp_path)
     run.run()
     x = torch.randn((16, 1, 8, 8), generator=generator("x")) * 5
     prior = network.NetworkPrior(run.ema.module, card.build_scheduler(), rows=16)
@@ -115,7 +117,7 @@ def test_a_residual_prior_learns_and_is_read_back(tmp_path):
     settings = RESIDUAL.model_copy(update={"images_seen": 32 * 200, "ema_decay": 0.95, "lr": 3e-3})
     signs = torch.where(torch.arange(64) % 2 == 0, 1.0, -1.0)
     x0 = signs.view(-1, 1, 1, 1) * torch.linspace(0.2, 0.8, 64).view(1, 1, 8, 8)
-    run = Trainer(x0, torch.arange(64) % 2, 2, settings, tmp_path / "work")
+    run = Trainer(Labelled(x0, torch.arange(64) % 2, 2, "cpu"), settings, tmp_path / "work")
     run.run()
     card.export(run, tmp_path / "prior", x0[:16], {"data": "toy"})
     prior = network.load(tmp_path / "prior", rows=16)
@@ -128,25 +130,6 @@ def test_a_residual_prior_learns_and_is_read_back(tmp_path):
     assert (prior.denoise(x, sigma) - x0).square().mean() < 0.95 * linear
     told = (prior.denoise(x, sigma, torch.arange(64) % 2) - x0).square().mean()
     assert told < 0.4 * linear
-    other = network.NetworkPrior(run.average(), card.build_scheduler(), rows=16, fold=2, base=run.prior.base)
+    base = run.prior.base
+    other = network.NetworkPrior(run.average(), card.build_scheduler(), rows=16, fold=2, base=base, trust=prior.trust)
     assert torch.allclose(prior.denoise(x, sigma), other.denoise(x, sigma), atol=5e-3)  # weights are kept as float16
-
-
-def test_sharp_images_stand_in_below_their_noise_and_never_above(tmp_path):
-    images, labels = data()
-    run = Trainer(images, labels, 10, TINY, tmp_path, sharp=torch.full((7, 1, 8, 8), 3.0))
-    x0 = torch.zeros(4000, 1, 8, 8)
-    low, high = TINY.sharp_sigma
-    for sigma, share in ((low * 0.99, 1.0), ((low * high) ** 0.5, 0.5), (high * 1.01, 0.0)):
-        found = run.sharpened(x0, torch.full((4000,), sigma), generator("sharp", sigma))
-        assert float((found[:, 0, 0, 0] == 3).float().mean()) == pytest.approx(share, abs=0.03)
-        assert set(found.unique().tolist()) <= {0.0, 3.0}
-
-
-def test_the_gaussian_prior_that_is_corrected_knows_the_sharp_images_too(tmp_path):
-    images, labels = data()
-    settings = TINY.model_copy(update={"architecture": "unet", "residual": True, "optimizer": "adamw"})
-    run = Trainer(images, labels, 10, settings, tmp_path, sharp=images.flip(0)[:50] * 0.5)
-    both = GaussianPrior.fit(torch.cat([images, images.flip(0)[:50] * 0.5]))
-    assert torch.allclose(run.prior.base.mean, both.mean)
-    assert torch.allclose(run.prior.base.variances, both.variances)

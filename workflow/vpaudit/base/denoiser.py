@@ -1,10 +1,13 @@
 """The one interface every prior stands behind."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
+if TYPE_CHECKING:  # folders of priors are looked into without torch
+    import torch
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ COMMANDS = {
         ("fetch", "materials", "download a data set, verified, from the first source that answers"),
         ("fetch-prior", "materials", "download a public diffusion prior, verified, into resources/priors"),
         ("fit-gaussian", "materials", "fit the Gaussian prior to a data set's training images"),
+        ("train-prior", "train_prior", "train a prior on your own public images, for `audit`"),
         ("few-step", "materials", "fit samplers of few network evaluations to a prior, into its folder"),
     ),
     "documents and shell": (

@@ -3,9 +3,7 @@
 from vpaudit.data.images import ImageSet
 from vpaudit.data.local import MOST, Reading, load_local, read_local
 from vpaudit.data.read import card, chosen, draw, load, select
-from vpaudit.data.reduce import as_sharp_as, reduced
 
 __all__ = [
-    "MOST", "ImageSet", "Reading", "as_sharp_as", "card", "chosen", "draw", "load", "load_local", "read_local",
-    "reduced", "select",
+    "MOST", "ImageSet", "Reading", "card", "chosen", "draw", "load", "load_local", "read_local", "select",
 ]  # fmt: skip

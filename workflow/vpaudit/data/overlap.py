@@ -22,8 +22,8 @@ def examine(targets: ImageSet, training: ImageSet | None, prior: dict) -> dict:
         compared: how many training images; found: ids of targets among them; twice: ids of targets that occur twice;
         prior_trained_on: what the prior's card says, which is all that is known of the rest.
     """
-    own = _hashes(targets.images)
-    seen = set(_hashes(training.images)) if training is not None else set()
+    own = hashes(targets.images)
+    seen = set(hashes(training.images)) if training is not None else set()
     return {
         "targets": len(targets),
         "compared": 0 if training is None else len(training),
@@ -43,5 +43,5 @@ def text(found: dict) -> str:
     return "; ".join([*lines, f"the prior was trained on: {found['prior_trained_on']}"])
 
 
-def _hashes(images: np.ndarray) -> list[bytes]:
+def hashes(images: np.ndarray) -> list[bytes]:
     return [hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest() for image in images]

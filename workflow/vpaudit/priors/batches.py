@@ -8,7 +8,9 @@ from vpaudit.base.denoiser import Shape
 from vpaudit.base.pixels import floated
 from vpaudit.base.randomness import generator
 from vpaudit.priors import gaussian
+from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.radial import RadialPrior
+from vpaudit.priors.spectral import SpectralPrior
 
 SIDES = (64, 128)  # of crops
 FEWEST = 1024  # images that a Gaussian prior is fitted to at each scale
@@ -47,7 +49,11 @@ class Labelled:
         places = torch.linspace(0, len(self) - 1, min(count, len(self))).long()
         return floated(self.images[places.to(self.images.device)])
 
-    def gaussian(self) -> gaussian.GaussianPrior:
+    def whole(self) -> torch.Tensor:
+        """(N, C, H, W), uint8 or float32: what its samples may be compared with."""
+        return self.images
+
+    def gaussian(self) -> GaussianPrior | SpectralPrior:
         """The Gaussian prior of these images, rounded as it will be stored."""
         return gaussian.fit(floated(self.images)).halved()
 
@@ -81,6 +87,12 @@ class Scales:
     def some(self, count: int) -> torch.Tensor:
         """float32 (count, 3, 64, 64): crops of the first pool, at its scales in turn."""
         return scaled(self.pools[0], count, SIDES[0])
+
+    def whole(self) -> torch.Tensor:
+        """float32 (N, 3, 64, 64): every image that a whole factor, or none, brings to this size."""
+        pools = [pool for pool in self.pools if min(pool.shape[2:]) % SIDES[0] == 0]
+        parts = [reduce(floated(pool), min(pool.shape[2:]) // SIDES[0]) for pool in pools]
+        return torch.cat([part[..., : SIDES[0], : SIDES[0]] for part in parts])
 
     def gaussian(self) -> RadialPrior:
         """The radial Gaussian prior: of every pool at full size, and of the first at its reductions."""

@@ -10,10 +10,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vpaudit.base import files
+from vpaudit.base.denoiser import shape_for_card
 from vpaudit.base.randomness import generator
-from vpaudit.priors import HELD_OUT_SIGMAS, samples
+from vpaudit.priors import memorisation, samples
 from vpaudit.priors.network import NetworkPrior
+from vpaudit.priors.schedule import Trust
 from vpaudit.priors.train import Trainer, build_scheduler
+
+HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 45.8, 114.5)
+COLUMNS, ROWS, STEPS = 8, 8, 30  # of the sample sheet (a row a class, if there are classes), and of its sampler
 
 
 def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: dict) -> None:
@@ -21,14 +26,15 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
 
     Args:
         trainer: at any step; its averaged weights are written, as float16.
-        held_out: float32 (N, C, H, W) images that were not trained on, for the card's loss by noise level.
+        held_out: float32 (N, C, H, W) images that were not trained on, for the card's error by noise level, and for
+            how far the network is trusted beyond the Gaussian prior that it corrects.
         about: data set, licence and the like, copied into the card.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
     try:
-        network = trainer.average().cpu()
+        network = trainer.average()
         part = scratch / trainer.settings.architecture
         network.save_pretrained(part)
         weights = part / "diffusion_pytorch_model.safetensors"
@@ -36,13 +42,16 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
         with files.atomic(weights) as temporary:
             save_file(half, temporary)
         build_scheduler().save_pretrained(scratch / "scheduler")
-        fold, base = trainer.prior.fold, trainer.prior.base and trainer.prior.base.to("cpu")
-        prior = NetworkPrior(network, build_scheduler(), fold=fold, base=base)
+        base, sigma_range = trainer.prior.base, trainer.settings.sigma_range
+        prior = NetworkPrior(network, build_scheduler(), *sigma_range, fold=trainer.prior.fold, base=base)
+        images, columns = drawn(prior)
+        Image.fromarray(samples.sheet(images, columns)).save(scratch / "samples.png")
+        card = model_card(trainer, prior, held_out, images, about)
         if base is not None:
-            count = len(trainer.images) + (0 if trainer.sharp is None else len(trainer.sharp))
-            base.save(scratch / "gaussian", {**about, "images": count, "shape": list(base.shape)}, half=True)
-        Image.fromarray(samples.sheet(prior, per_class=8)).save(scratch / "samples.png")
-        files.write_json(scratch / "card.json", model_card(trainer, prior, held_out, about, files.sha256(weights)))
+            base.to("cpu").save(
+                scratch / "gaussian", {**about, "shape": card["shape"], "images": len(trainer.source)}, half=True
+            )
+        files.write_json(scratch / "card.json", {**card, "sha256": files.sha256(weights)})
         if folder.exists():
             shutil.rmtree(folder)
         scratch.chmod(0o755)
@@ -51,29 +60,48 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def model_card(trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, about: dict, digest: str) -> dict:
-    """What a reader must know of the weights before trusting a figure made with them."""
+def drawn(prior: NetworkPrior) -> tuple[torch.Tensor, int]:
+    """Samples for the sheet, and its columns: a row a class and one without, or rows without where there are none."""
+    rows = prior.num_classes + 1 if prior.num_classes else ROWS
+    labels = torch.arange(rows * COLUMNS) // COLUMNS if prior.num_classes else None
+    return samples.draw(prior, 0, range(rows * COLUMNS), STEPS, 2, labels), COLUMNS
+
+
+def model_card(
+    trainer: Trainer, prior: NetworkPrior, held_out: torch.Tensor, images: torch.Tensor, about: dict
+) -> dict:
+    """What a reader must know of the weights before trusting a figure made with them; sets the prior's trust.
+
+    Args:
+        images: samples of the prior.
+    """
     settings = trainer.settings
-    seen = trainer.step * settings.batch_size
+    errors = held_out_errors(prior, held_out)
+    if prior.base is not None:
+        prior.trust = Trust(HELD_OUT_SIGMAS, errors["trust"])
+        errors["trust"] = [list(HELD_OUT_SIGMAS), [round(share, 4) for share in errors["trust"]]]
+    training = trainer.source.some(len(held_out)).cpu()
+    source, device = trainer.source, trainer.device
     return {
         **about,
+        "images": len(source),
         "parameters": sum(p.numel() for p in trainer.network.parameters()),
-        "shape": list(prior.shape),
+        "shape": shape_for_card(prior.shape),
         "num_classes": prior.num_classes,
         "fold": prior.fold,
         "sigma_range": list(settings.sigma_range),
         "training": settings.model_dump(mode="json"),
         "settings_changed": trainer.history,
         "steps": trainer.step,
-        "steps_planned": settings.steps,
-        "images_seen": seen,
-        "passes": round(seen / len(trainer.images), 2),
+        "steps_planned": settings.steps if settings.minutes is None else trainer.step,
+        "images_seen": trainer.images_seen,
+        "passes": round(trainer.images_seen / len(source), 2),
         "wall_seconds": round(trainer.seconds),
         "hardware": hardware_of(trainer.device),
         "held_out_images": len(held_out),
-        "held_out_mse_by_sigma": _rounded(mse_by_sigma(prior, held_out)),
-        "training_mse_by_sigma": _rounded(mse_by_sigma(prior, _some(trainer.images, len(held_out)))),
-        "sha256": digest,
+        **errors,
+        "training_mse_by_sigma": held_out_errors(prior, training)["held_out_mse_by_sigma"],
+        "memorisation": memorisation.examine(images.to(device), held_out.to(device), source.whole()),
     }
 
 
@@ -84,20 +112,32 @@ def hardware_of(device: torch.device) -> str:
     return f"{platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def _some(images: torch.Tensor, count: int) -> torch.Tensor:
-    """`count` images spread over all of them, which lie class by class; on the CPU."""
-    return images[torch.linspace(0, len(images) - 1, count).long().to(images.device)].cpu()
+@torch.inference_mode()
+def held_out_errors(prior: NetworkPrior, images: torch.Tensor) -> dict:
+    """Mean squared error per pixel of E[x0 | x] at each of `HELD_OUT_SIGMAS`, unconditional; keyed noise.
 
-
-def _rounded(errors: dict[float, float]) -> dict[str, float]:
-    return {f"{sigma:g}": round(value, 5) for sigma, value in errors.items()}
-
-
-def mse_by_sigma(prior: NetworkPrior, images: torch.Tensor, seed: int = 0) -> dict[float, float]:
-    """Mean squared error per pixel of E[x0 | x] at each of `HELD_OUT_SIGMAS`, unconditional; keyed noise."""
-    result = {}
+    Returns:
+        held_out_mse_by_sigma: the prior's; gaussian_mse_by_sigma: that of the Gaussian it corrects; trust: at each
+        noise the share of its correction that has the least error, between 0 and 1. The latter two only where it
+        corrects one; without `trust` of its own the prior's error is then the one with that share, so nowhere above
+        the Gaussian's.
+    """
+    errors, closed, trust = {}, {}, []
     for sigma in HELD_OUT_SIGMAS:
-        z = torch.randn(images.shape, generator=generator(seed, "held out", sigma))
-        estimate = prior.denoise(images + sigma * z, torch.full((len(images),), sigma))
-        result[sigma] = float((estimate - images).square().mean())
-    return result
+        x = images + sigma * torch.randn(images.shape, generator=generator(0, "held out", sigma))
+        at = torch.full((len(images),), sigma)
+        estimate, name = prior.denoise(x, at), f"{sigma:g}"
+        if prior.base is not None:
+            start = prior.base.denoise(x.to(prior.device), at.to(prior.device)).to(x.device)
+            correction, wanted = estimate - start, images - start
+            closed[name] = _mean(wanted.square())
+            best = float((correction * wanted).sum() / correction.square().sum().clamp_min(1e-20))
+            trust.append(min(1.0, max(0.0, best)))
+            estimate = estimate if prior.trust is not None else start + trust[-1] * correction
+        errors[name] = _mean((estimate - images).square())
+    found = {"held_out_mse_by_sigma": errors}
+    return found if prior.base is None else {**found, "gaussian_mse_by_sigma": closed, "trust": trust}
+
+
+def _mean(values: torch.Tensor) -> float:
+    return round(float(values.double().mean()), 5)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpaudit.base import files
+from vpaudit.base.denoiser import AnySize, Shape, shape_from_card
 from vpaudit.base.errors import VpauditError
 
 NETWORKS = {"transformer": "DiTTransformer2DModel", "unet": "UNet2DModel"}
@@ -36,7 +37,7 @@ class About:
     Attributes:
         part: the folder of the network's config.json and weights; config: that file; scheduler: the scheduler's; card:
             card.json, empty if there is none.
-        shape: (C, H, W) of the images; null_class: the class embedding that means "not told", None if none does.
+        shape: (C, H, W) of the images, or `AnySize`; null_class: the class embedding that means "not told", None if none does.
     """
 
     folder: Path
@@ -44,7 +45,7 @@ class About:
     config: dict
     scheduler: dict
     card: dict
-    shape: tuple[int, int, int]
+    shape: Shape
     null_class: int | None
 
     @property
@@ -116,7 +117,7 @@ def load_network(about: About):
     try:
         network, loading = getattr(diffusers, about.config["_class_name"]).from_pretrained(
             about.part, variant=variant, use_safetensors=paths[0].suffix == ".safetensors", output_loading_info=True,
-            sample_size=about.shape[1] // about.card.get("fold", 1),
+            sample_size=_sample_size(about),
         )  # fmt: skip
     except Exception as error:  # damaged weights make their readers trip over anything
         text = (str(error).splitlines() or [type(error).__name__])[0]
@@ -135,6 +136,12 @@ def load_network(about: About):
             RESTORE,
         )
     return network
+
+
+def _sample_size(about: About) -> int:
+    if isinstance(about.shape, AnySize):
+        return about.config["sample_size"]
+    return about.shape[1] // about.card.get("fold", 1)
 
 
 def load_scheduler(about: About):
@@ -221,9 +228,11 @@ def _scheduler(config: dict, place: str) -> dict:
     return config
 
 
-def _shape(config: dict, card: dict, place: str) -> tuple[int, int, int]:
-    """(C, H, W) of the images: the network's, or where it gives no size the card's."""
+def _shape(config: dict, card: dict, place: str) -> Shape:
+    """(C, H, W) of the images: the network's, or where it gives no size the card's; or any size, as the card says."""
     size, fold = config.get("sample_size"), card.get("fold", 1)
+    if isinstance(card.get("shape"), dict):
+        return shape_from_card(card["shape"])
     if size is None and "shape" not in card:
         hint = 'write {"shape": [channels, height, width]} of its images into card.json'
         raise VpauditError(f"{place} does not give its sample_size", hint)

@@ -4,10 +4,11 @@ What a folder may hold is in `folder`. With abar = 1 / (1 + sigma^2), a = sqrt(a
 network sees a x and its output f means (Salimans & Ho 2202.00512, eq. 4 and appendix D):
 epsilon: x0 = x - sigma f;  v_prediction: x0 = a (a x) - b f;  sample: x0 = f.
 
-Two things diffusers' layout does not know. `fold` in the card: the network sees an image of side H as one of side H /
+Three things diffusers' layout does not know. `fold` in the card: the network sees an image of side H as one of side H /
 fold with fold^2 times the channels. A folder `gaussian/`: a v-prediction corrects the posterior mean a^2 x of pixels
 that are N(0, 1); here it corrects that Gaussian prior's posterior mean W, x0 = W(x) - b f, and the network learns
-only what a Gaussian does not know.
+only what a Gaussian does not know; if that Gaussian takes images of any size, so does a network without attention.
+`trust` in the card: the share of the correction that held-out images bear out, x0 = W(x) - trust(sigma) b f.
 """
 
 from pathlib import Path
@@ -16,10 +17,11 @@ import diffusers
 import torch
 
 from vpaudit.base import machine
+from vpaudit.base.denoiser import AnySize, Shape
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.pixels import per_image
 from vpaudit.priors import folder, gaussian
-from vpaudit.priors.schedule import SigmaTable
+from vpaudit.priors.schedule import SigmaTable, Trust
 from vpaudit.sampling import few_step
 
 # Every call to the network has exactly this many rows (the last ones padded): matrix kernels may round differently for
@@ -38,25 +40,25 @@ class NetworkPrior:
         precision: "float32" or "bfloat16" (autocast).
         rows: the fixed batch shape of every network call.
         fold: pixels a side that are folded into channels; base: Gaussian prior whose posterior mean is corrected
-            (v-prediction only), or None.
+            (v-prediction only), or None; trust: how much of the correction is taken, None for all of it.
         null_class: the U-Net's class embedding that means "not told", counted as in a list: networks trained here have
             it last; None: there is none, and it has to be asked with a class.
     """
 
     def __init__(
         self, network, scheduler, sigma_min=None, sigma_max=None, precision="float32", rows=ROWS, fold=1, base=None,
-        null_class: int | None = -1,
+        null_class: int | None = -1, trust: Trust | None = None,
     ):  # fmt: skip
         self.network = network.eval().requires_grad_(False)
         self.prediction_type = scheduler.config.prediction_type
         self.table = SigmaTable(scheduler.alphas_cumprod)
         self.sigma_min = sigma_min or self.table.sigma_min
         self.sigma_max = sigma_max or self.table.sigma_max
-        size = network.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        self.fold, self.base = fold, base
+        self.fold, self.base, self.trust = fold, base, trust
         self.gaussian = base  # of the same images; few-step solvers take from it what needs no call
-        self.shape = (network.config.in_channels // fold**2, height * fold, width * fold)
+        self.shape, self.multiple = _shape(network, fold, base), 1
+        if isinstance(self.shape, AnySize):  # each level of the U-Net halves what it is given
+            self.multiple = fold * 2 ** (len(network.config.block_out_channels) - 1)
         if isinstance(network, diffusers.DiTTransformer2DModel):
             self.num_classes = self.null_class = network.config.num_embeds_ada_norm
         else:
@@ -79,12 +81,16 @@ class NetworkPrior:
     def __call__(self, scaled: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """The bare network: scaled = sqrt(abar_t) x, t (B,), labels or None; extra output channels are dropped."""
         kwargs = {}
-        if self.num_classes:
+        if self.num_classes or self.null_class is not None:
             kwargs["class_labels"] = self._embedded(len(scaled), labels, scaled.device)
+        height, width = scaled.shape[2:]
+        edge = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = torch.nn.functional.pad(scaled, edge, mode="reflect") if any(edge) else scaled
         with torch.autocast(scaled.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            folded = torch.nn.functional.pixel_unshuffle(scaled, self.fold)
+            folded = torch.nn.functional.pixel_unshuffle(padded, self.fold)
             output = self.network(folded, t, return_dict=False, **kwargs)[0]
-        return torch.nn.functional.pixel_shuffle(output.float(), self.fold)[:, : self.shape[0]]
+        unfolded = torch.nn.functional.pixel_shuffle(output.float(), self.fold)
+        return unfolded[:, : scaled.shape[1], :height, :width]
 
     def _embedded(self, count: int, labels: torch.Tensor | None, device) -> torch.Tensor:
         """The class embeddings of labels; those of None, and of label `num_classes`, mean "not told"."""
@@ -109,14 +115,20 @@ class NetworkPrior:
         out = torch.empty_like(x, device=self.device)
         home, sigma = x.device, sigma.to(self.device)
         x, labels = x.to(self.device), labels if labels is None else labels.to(self.device)
-        for start in range(0, len(x), self.rows):
-            part = slice(start, min(start + self.rows, len(x)))
+        rows = self.rows_of(x)
+        for start in range(0, len(x), rows):
+            part = slice(start, min(start + rows, len(x)))
             out[part] = self.denoise_rows(x[part], sigma[part], None if labels is None else labels[part])
         return out.to(home)
 
+    def rows_of(self, x: torch.Tensor) -> int:
+        """Images in a call: `rows`, and at any size as many as have the pixels of `rows` images of 64 x 64, at most."""
+        fewer = self.rows * 64**2 // x[0, 0].numel()
+        return max(1, min(self.rows, fewer)) if isinstance(self.shape, AnySize) else self.rows
+
     def denoise_rows(self, x, sigma, labels=None):
         """The same in one call of all x, filled up to `rows`, with gradients; on the network's device."""
-        count, missing = len(x), self.rows - len(x)
+        count, missing = len(x), self.rows_of(x) - len(x)
         if missing > 0:
             x = torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
             sigma = torch.cat([sigma, sigma[:1].expand(missing)])
@@ -126,6 +138,8 @@ class NetworkPrior:
         scaled = a * x
         output = self(scaled, self.table.t_of_sigma(sigma), labels)
         self.calls += count
+        if self.trust is not None:
+            output = per_image(self.trust.at(sigma)) * output
         if self.prediction_type == "v_prediction":
             x0 = self.anchor(x, sigma) - b * output
         elif self.prediction_type == "epsilon":
@@ -133,6 +147,15 @@ class NetworkPrior:
         else:
             x0 = output
         return x0[:count]
+
+
+def _shape(network, fold: int, base) -> Shape:
+    """As the network's configuration says, unless it corrects a Gaussian that takes any size."""
+    if base is not None and isinstance(base.shape, AnySize):
+        return base.shape
+    size = network.config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return (network.config.in_channels // fold**2, height * fold, width * fold)
 
 
 def load(path: str | Path, device: str = "cpu", precision: str = "float32", rows: int = ROWS) -> NetworkPrior:
@@ -151,7 +174,7 @@ def load(path: str | Path, device: str = "cpu", precision: str = "float32", rows
     if precision == "auto":
         precision = "bfloat16" if device == "cpu" and machine.cpu_has_bfloat16() else "float32"
     base = gaussian.load(about.folder / "gaussian").to(device) if (about.folder / "gaussian").exists() else None
-    fold = about.card.get("fold", 1)
-    prior = NetworkPrior(network.to(device), scheduler, low, high, precision, rows, fold, base, about.null_class)
+    fold, trust = about.card.get("fold", 1), Trust(*about.card["trust"]) if "trust" in about.card else None
+    prior = NetworkPrior(network.to(device), scheduler, low, high, precision, rows, fold, base, about.null_class, trust)
     prior.few_step = few_step.load(about.folder)
     return prior

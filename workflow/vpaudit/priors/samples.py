@@ -1,15 +1,15 @@
 """Images that a prior makes up: what it believes images to be."""
 
-import math
-
 import numpy as np
 import torch
 
 from vpaudit.base import pixels
-from vpaudit.base.denoiser import Denoiser
-from vpaudit.base.pixels import HIGH, LOW, per_image
+from vpaudit.base.denoiser import AnySize, Denoiser
+from vpaudit.base.pixels import HIGH, LOW
 from vpaudit.base.randomness import KeyedNoise
 from vpaudit.sampling import samplers
+
+SIDE = 64  # of the images of a prior of any size
 
 
 def draw(prior: Denoiser, seed: int, ids, steps: int, order: int, labels: torch.Tensor | None = None) -> torch.Tensor:
@@ -17,8 +17,9 @@ def draw(prior: Denoiser, seed: int, ids, steps: int, order: int, labels: torch.
 
     order 1 is the ancestral chain; labels None is unconditional.
     """
+    shape = (prior.shape.channels, SIDE, SIDE) if isinstance(prior.shape, AnySize) else prior.shape
     keys = [(seed, "image of the prior", steps, order, int(i)) for i in ids]
-    noise, start = KeyedNoise(keys, prior.shape), torch.full((len(keys),), float(prior.sigma_max))
+    noise, start = KeyedNoise(keys, shape), torch.full((len(keys),), float(prior.sigma_max))
     levels = samplers.noise_levels(start, steps)
 
     def denoise(x, sigma):
@@ -28,18 +29,10 @@ def draw(prior: Denoiser, seed: int, ids, steps: int, order: int, labels: torch.
     return samplers.last(chain).clamp(LOW, HIGH)
 
 
-def sheet(prior: Denoiser, per_class: int = 8, steps: int = 40, seed: int = 0) -> np.ndarray:
-    """uint8 (rows H, columns W): a row of samples a class, then one of the unconditional model."""
-    count = (prior.num_classes + 1) * per_class
-    start = torch.full((count,), min(40.0, prior.sigma_max))
-    noise = KeyedNoise([(seed, "sample sheet", i) for i in range(count)], prior.shape)
-    x, levels = per_image(start) * noise(), samplers.noise_levels(start, steps)
-    labels = torch.arange(count) // per_class  # the last row's label is the null class
-    x = samplers.last(
-        samplers.ddim_steps(lambda state, sigma: prior.denoise(state, sigma, labels), x, levels, 1.0, noise)
-    )
-    tiles = pixels.to_uint8(x)
+def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
+    """uint8 (rows H, columns W) or (rows H, columns W, 3): images (rows * columns, C, H, W) side by side."""
+    tiles = pixels.to_uint8(images)
     height, width = tiles.shape[1:3]
-    rows = math.ceil(count / per_class)
-    tiles = tiles.reshape(rows, per_class, height, width, *tiles.shape[3:])
-    return tiles.swapaxes(1, 2).reshape(rows * height, per_class * width, *tiles.shape[4:])
+    rows = len(tiles) // columns
+    tiles = tiles[: rows * columns].reshape(rows, columns, height, width, *tiles.shape[3:])
+    return tiles.swapaxes(1, 2).reshape(rows * height, columns * width, *tiles.shape[4:])

@@ -37,13 +37,35 @@ class SigmaTable:
 
     def t_of_sigma(self, sigma: torch.Tensor) -> torch.Tensor:
         """(B,) sigma to (B,) float32 timesteps in [0, T - 1], clamped at both ends; where sigma lies, with gradient."""
-        table = torch.from_numpy(self.log_sigmas).to(sigma.device)
-        log_sigma = sigma.double().log()
-        left = (torch.searchsorted(table, log_sigma.detach(), right=True) - 1).clamp(0, len(table) - 2)
-        t = left + (log_sigma - table[left]) / (table[left + 1] - table[left])
-        return t.clamp(0, len(table) - 1).float()
+        left, share = place(self.log_sigmas, sigma)
+        return (left + share).clamp(0, len(self.log_sigmas) - 1).float()
 
     def sigma_of_t(self, t: torch.Tensor) -> torch.Tensor:
         """(B,) timesteps, whole or between, to (B,) sigma."""
         log_sigma = np.interp(t.double().cpu().numpy(), np.arange(len(self.log_sigmas)), self.log_sigmas)
         return torch.from_numpy(np.exp(log_sigma)).float().to(t.device)
+
+
+def place(log_sigmas: np.ndarray, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The entry (B,) of a rising table below each sigma, and how far it is to the next one; < 0 or > 1 outside."""
+    table = torch.from_numpy(log_sigmas).to(sigma.device)
+    log_sigma = sigma.double().log()
+    left = (torch.searchsorted(table, log_sigma.detach(), right=True) - 1).clamp(0, len(table) - 2)
+    return left, (log_sigma - table[left]) / (table[left + 1] - table[left])
+
+
+class Trust:
+    """How much of a network's correction of its Gaussian prior is taken at each noise, measured on held-out images.
+
+    Args:
+        sigmas: rising, at least two; shares: in [0, 1], of each; between them linear in log sigma, outside the nearest.
+    """
+
+    def __init__(self, sigmas, shares):
+        self.log_sigmas, self.shares = np.log(np.asarray(sigmas, float)), torch.tensor(shares, dtype=torch.float64)
+
+    def at(self, sigma: torch.Tensor) -> torch.Tensor:
+        """(B,) float32."""
+        left, share = place(self.log_sigmas, sigma)
+        shares = self.shares.to(sigma.device)
+        return torch.lerp(shares[left], shares[left + 1], share.clamp(0, 1)).float()

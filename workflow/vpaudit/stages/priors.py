@@ -20,35 +20,14 @@ REFINED = {"images": 512, "held_out": 256, "noises": 48}  # that few-step solver
 def prior(config: Config, layout: Layout, until: int | None = None, adopt: bool = False, device: str = "auto") -> None:
     """training images -> results/<study>/prior: train, or go on training, and write weights and card."""
     from vpaudit import data
-    from vpaudit.priors import card, train
+    from vpaudit.stages import training
 
     images, test = data.load(config.data.name, "train", full=True), data.load(config.data.name, "test")
-    trainer = train.Trainer(
-        pixels.from_uint8(images.images),
-        torch.from_numpy(images.labels.astype(np.int64)),
-        len(images.class_names),
-        config.prior.training,
-        layout.work / "prior",
-        sharp=sharp_images(config, images.images),
-        device=chosen(device),
-    )
-    if trainer.resume(adopt):
-        print(f"going on from step {trainer.step} of {config.prior.training.steps}", flush=True)
-    trainer.run(until)
-    held_out = pixels.from_uint8(test.images[:512])
-    sharp = "".join(f" and {name}, reduced" for name in config.prior.training.sharp)
-    card.export(trainer, layout.trained_prior, held_out, {"data": f"{config.data.name}, train split{sharp}"})
-
-
-def sharp_images(config: Config, like: np.ndarray) -> torch.Tensor | None:
-    """Reduced cuts of larger images, for noise below which what a compression did to the training images shows."""
-    from vpaudit import data
-
-    settings, cuts = config.prior.training, []
-    for name in settings.sharp:
-        images, share = data.load(name, "train").images, -(-settings.sharp_images // len(settings.sharp))
-        cuts.append(data.as_sharp_as(data.reduced(images, like.shape[1], share, (settings.seed, name)), like))
-    return pixels.from_uint8(np.concatenate(cuts)) if cuts else None
+    device = chosen(device)
+    source = training.labelled(images, device, conditional=True)
+    held_out, about = pixels.from_uint8(test.images), {"data": f"{config.data.name}, train split"}
+    work, settings = layout.work / "prior", config.prior.training
+    training.train(source, held_out, settings, work, layout.trained_prior, about, device, until, adopt)
 
 
 def few_step(config: Config, layout: Layout, prior: str | None = None, device: str = "cpu") -> None:

@@ -75,6 +75,7 @@ class Training(Section):
     """How a prior is trained (`snakemake train_prior`); nothing of it touches the shipped weights."""
 
     images_seen: int = Field(1_900_000, gt=0, description="training examples with repetition")
+    minutes: float | None = Field(None, gt=0, description="of training, instead of images_seen")
     batch_size: int = Field(256, gt=0, description="images a step")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     optimizer: Literal["muon", "adamw"] = Field("muon", description="for the blocks' matrices; AdamW for the rest")
@@ -92,11 +93,7 @@ class Training(Section):
     heads: int = Field(4, gt=0, description="attention heads of the transformer")
     levels: int = Field(2, gt=0, description="levels of the U-Net; each halves the side and doubles the channels")
     patch_size: int = Field(4, gt=0, description="pixels a token side, or folded into channels before the U-Net")
-    sharp: list[str] = Field([], description="cards of larger images; below sharp_sigma reduced cuts of theirs serve")
-    sharp_images: int = Field(20_000, gt=0, description="how many of such cuts")
-    sharp_sigma: tuple[float, float] = Field(
-        (0.15, 0.6), description="noise below which only they serve, and above which none do; log-linear between"
-    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the network's inner values")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="autocast precision of the network")
     compile: bool = Field(True, description="torch.compile")

@@ -167,6 +167,7 @@ def _filter(config, layout, splits, job: Combination, rule: training.Training, o
 
 def _train_denoiser(config: Config, layout: Layout, splits: dict[str, training.Records], public: str) -> None:
     """Train on gradients met while training on public data alone, each class's weights one channel; kept in work/."""
+    from vpaudit.priors.batches import Labelled
     from vpaudit.priors.train import Trainer
 
     work = _denoiser_folder(layout, public)
@@ -174,7 +175,7 @@ def _train_denoiser(config: Config, layout: Layout, splits: dict[str, training.R
         return
     images, scale = public_gradients(config, splits[public], tuple(splits["private"][0].shape[1:]))
     labels = torch.zeros(len(images), dtype=torch.int64)
-    trainer = Trainer(images, labels, 1, settings_of(config).gradient_prior, work)
+    trainer = Trainer(Labelled(images, labels, 1, "cpu"), settings_of(config).gradient_prior, work)
     trainer.resume()
     trainer.run()
     with files.atomic(work / "denoiser.pt") as temporary:

@@ -1,0 +1,178 @@
+"""From images to a prior's folder: network, Gaussian prior, few-step solvers, card. Interrupted, it goes on."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vpaudit import data
+from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
+from vpaudit.base.randomness import KeyedNoise, generator
+from vpaudit.data import overlap
+from vpaudit.priors import card, network, recipe
+from vpaudit.priors.batches import SIDES, Labelled, Scales, scaled
+from vpaudit.priors.train import Trainer
+from vpaudit.sampling import few_step, few_step_refine
+from vpaudit.study.config import FewStep, Training
+
+HELD_BACK = 0.05  # of the images
+MOST_HELD_BACK = 512  # of them, at most, that the card's errors are measured on
+FEWEST = 20  # images
+SOLVERS = FewStep(calls=[3, 4, 6], evaluations=0, levels=10)
+SOLVER_SHARE = 0.1  # of the time, for the few-step solvers
+FLOW = 60 + sum(SOLVERS.calls)  # network evaluations on an image, at each noise that solvers are fitted at
+SOLVER_IMAGES = (16, 256)  # fewest and most
+
+
+def distinct(images: data.ImageSet) -> data.ImageSet:
+    """Every image once: of several with the same pixels, the first."""
+    _, first = np.unique(np.array(overlap.hashes(images.images)), return_index=True)
+    return images[np.sort(first)]
+
+
+def split(images: data.ImageSet, seed: int = 0) -> tuple[data.ImageSet, data.ImageSet]:
+    """Those to train on, and a twentieth that is held back, keyed by the seed."""
+    if len(images) < FEWEST:
+        raise VpauditError(f"{len(images)} different images are too few to train on", f"give at least {FEWEST}")
+    order = torch.randperm(len(images), generator=generator(seed, "held back")).numpy()
+    held = max(4, round(HELD_BACK * len(images)))
+    return images[np.sort(order[held:])], images[np.sort(order[:held])]
+
+
+def tensors(images: data.ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (N, C, H, W), and int64 labels, 0 where there are none."""
+    stack = torch.from_numpy(images.images)
+    stack = stack[:, None] if stack.ndim == 3 else stack.permute(0, 3, 1, 2)
+    return stack.contiguous(), torch.from_numpy(images.labels.astype(np.int64)).clamp_min(0)
+
+
+def labelled(images: data.ImageSet, device: str, conditional: bool) -> Labelled:
+    """A training source of images of one shape."""
+    classes = len(images.class_names) if conditional else 0
+    if conditional and (classes < 2 or images.labels.min() < 0):
+        raise VpauditError(f"{images.name}: no classes to tell the images apart", "drop --labels, or sort into folders")
+    return Labelled(*tensors(images), classes, device)
+
+
+def any_size(pools: list[tuple[data.ImageSet, data.ImageSet]], device: str) -> tuple[Scales, torch.Tensor]:
+    """A training source of photographs of several sizes, and crops of those of the first pool that are held back."""
+    source = Scales([tensors(train)[0] for train, _ in pools], device)
+    return source, scaled(tensors(pools[0][1])[0], MOST_HELD_BACK, SIDES[0])
+
+
+def settings_of(work: Path, source, device: str, minutes: float | None, epochs: float | None, **others) -> Training:
+    """Those that a run in `work` began with, its length as given now; else chosen for this machine and kept there."""
+    path = work / "settings.json"
+    if path.exists():
+        kept = Training(**files.read_json(path))
+        if minutes is not None:
+            return kept.model_copy(update={"minutes": minutes})
+        return kept.model_copy(update={"minutes": None, "images_seen": round(epochs * len(source))})
+    chosen = recipe.choose(source, device, minutes, epochs, **others)
+    files.write_json(path, chosen.model_dump(mode="json"))
+    return chosen
+
+
+def train(
+    source: Labelled | Scales,
+    held_out: torch.Tensor,
+    settings: Training,
+    work: Path,
+    out: Path,
+    about: dict,
+    device: str = "cpu",
+    until: int | None = None,
+    adopt: bool = False,
+) -> Trainer:
+    """Train, or go on training, and write weights, Gaussian prior and card into `out`.
+
+    Args:
+        held_out: float32 (N, C, H, W) in [-1, 1], none of them trained on.
+        work: folder of checkpoints; until: stop at this step; adopt: go on from other settings' checkpoint.
+        about: what the card says of the data.
+    """
+    torch.set_float32_matmul_precision("high")
+    trainer = Trainer(source, settings, work, device)
+    if trainer.resume(adopt):
+        print(f"going on from step {trainer.step}, after {trainer.seconds:.0f} s; {trainer.eta()}", flush=True)
+    trainer.run(until)
+    card.export(trainer, out, held_out[:MOST_HELD_BACK], about)
+    return trainer
+
+
+def finish(source, held_out, settings: Training, work: Path, out: Path, about: dict, device: str) -> None:
+    """`train`, then `solve` in a tenth of the time that training took."""
+    trainer = train(source, held_out, settings, work, out, about, device)
+    solve(out, source, settings, device, SOLVER_SHARE * trainer.seconds, about["data"])
+
+
+def solve(folder: Path, source: Labelled | Scales, settings: Training, device: str, seconds: float, about: str) -> None:
+    """Fit few-step solvers to a prior that corrects a Gaussian, into its folder, in about `seconds`.
+
+    On a GPU half of the time refines them by gradient through the network.
+    """
+    model = network.load(folder, device, "float32" if device != "cpu" else settings.precision)
+    if model.base is None:
+        raise VpauditError(f"{folder} corrects no Gaussian prior", "train with residual, or run `vpaudit few-step`")
+    share = 0.5 if device != "cpu" else 1.0
+    count = _affordable(model, source, share * seconds)
+    images = source.some(count).cpu()
+    low, high = SOLVERS.sigma_range
+    sigmas = np.geomspace(low, min(high, model.sigma_max), SOLVERS.levels)
+
+    def noise(sigma: float) -> torch.Tensor:
+        return KeyedNoise([(settings.seed, "few step", i, sigma) for i in range(len(images))], images.shape[1:])()
+
+    closed = model.base.to("cpu")
+    plans, errors = few_step.fit(
+        model.denoise, closed, images, sigmas, SOLVERS.calls, noise, SOLVERS.evaluations, report=lambda text: None
+    )
+    known = {"images": len(images), "data": about}
+    known["rmse"] = {str(n): [round(e, 5) for e in row] for n, row in errors.items()}
+    few_step.save(plans, folder, known)
+    if device != "cpu":
+        _refine(folder, plans, source, settings, device, (1 - share) * seconds, known)
+
+
+def _refine(folder, plans, source, settings: Training, device: str, seconds: float, known: dict) -> None:
+    model = network.load(folder, device, "float32", rows=1)
+    images = source.some(768)
+    images = images[torch.randperm(len(images), generator=generator(settings.seed, "refine")).to(device)]
+    sigmas = np.geomspace(SOLVERS.sigma_range[0], min(SOLVERS.sigma_range[1], model.sigma_max), 24)
+    by_calls = {plan.calls: plan for plan in plans}
+    third = len(images) // 3
+    better, refined = few_step_refine.all_of(
+        model.denoise_rows, model.base, by_calls, images[third:], images[:third], sigmas,
+        500, seconds / len(plans), settings.seed,
+    )  # fmt: skip
+    few_step.save(better, folder, {**known, "refined": {**refined, "device": str(device)}})
+
+
+def _affordable(model, source, seconds: float) -> int:
+    """How many images solvers can be fitted to in so many seconds."""
+    x = source.some(model.rows).cpu()
+    at = torch.full((len(x),), 1.0)
+    model.denoise(x, at)
+    begun = time.perf_counter()
+    model.denoise(x, at)
+    rate = len(x) / (time.perf_counter() - begun)
+    return int(min(max(seconds * rate / (SOLVERS.levels * FLOW), SOLVER_IMAGES[0]), SOLVER_IMAGES[1]))
+
+
+def summary(folder: Path) -> str:
+    """What a person wants to know of a new prior, from its card."""
+    about = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    rows = zip(*(about[f"{name}_mse_by_sigma"].items() for name in ("held_out", "gaussian", "training")))
+    lines = ["noise s  held-out error  of the Gaussian  ratio  on training images"]
+    for (s, own), (_, closed), (_, seen) in rows:
+        lines.append(f"{s:>7}  {own:14.5f}  {closed:15.5f}  {own / closed:5.3f}  {seen:18.5f}")
+    near = about["memorisation"]
+    lines.append(
+        f"nearest training image: {near['nearest_training_image_of_samples']:g} grey levels from samples, "
+        f"{near['nearest_training_image_of_held_out']:g} from held-out images; "
+        + ("the network has memorised some" if near["memorised"] else "no sign that it memorised any")
+    )
+    return "\n".join(lines)
