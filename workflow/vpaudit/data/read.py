@@ -124,18 +124,24 @@ def _local(name: str, about: dict, split: str) -> ImageSet:
     part = about["local"].get(split)
     if part is None:
         raise VpauditError(f"{name} has no {split} images", f"it has: {', '.join(about['local'])}")
-    own = places.home()
-    folders = [os.environ.get("VPAUDIT_DATA"), own / "resources/data/local", own.parent / "shared" / "data"]
-    paths = [Path(folder) / part["file"] for folder in folders if folder]
-    path = next((p for p in paths if p.exists()), None)
-    if path is None:
-        raise VpauditError(
-            f"{name}: {part['file']} is in none of {', '.join(str(p.parent) for p in paths)}",
-            "put it there, or set VPAUDIT_DATA to its folder",
-        )
+    path = local_path(name, part["file"])
     verify(path, part["sha256"], "fetch it again from where you had it")
     found = load_local(path, under=part.get("under", ""))
     return ImageSet(name, split, found.images, found.labels, found.ids, tuple(about.get("class_names", ())))
+
+
+def local_path(name: str, file: str) -> Path:
+    """Where an archive of the user's own is, that a card names."""
+    own = places.home()
+    folders = [os.environ.get("VPAUDIT_DATA"), own / "resources/data/local", own.parent / "shared" / "data"]
+    paths = [Path(folder) / file for folder in folders if folder]
+    path = next((p for p in paths if p.exists()), None)
+    if path is None:
+        raise VpauditError(
+            f"{name}: {file} is in none of {', '.join(str(p.parent) for p in paths)}",
+            "put it there, or set VPAUDIT_DATA to its folder",
+        )
+    return path
 
 
 def _digits(split: str, test_images: int) -> tuple[np.ndarray, np.ndarray]:

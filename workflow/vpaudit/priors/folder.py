@@ -37,7 +37,8 @@ class About:
     Attributes:
         part: the folder of the network's config.json and weights; config: that file; scheduler: the scheduler's; card:
             card.json, empty if there is none.
-        shape: (C, H, W) of the images, or `AnySize`; null_class: the class embedding that means "not told", None if none does.
+        shape: (C, H, W) of the images, or `AnySize`; null_class: the class embedding that means "not told", None if
+            none does.
     """
 
     folder: Path
