@@ -18,7 +18,7 @@ def distances(images: torch.Tensor, training: torch.Tensor) -> torch.Tensor:
     """
     flat, found = images.flatten(1), []
     for part in training.split(AT_ONCE):
-        far = torch.cdist(flat, floated(part).flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+        far = torch.cdist(flat, floated(part).flatten(1))
         found.append(far.topk(min(NEIGHBOURS, far.shape[1]), largest=False).values)
     near = torch.cat(found, 1)
     near = near.topk(min(NEIGHBOURS, near.shape[1]), largest=False).values
