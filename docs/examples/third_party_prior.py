@@ -1,4 +1,4 @@
-"""A prior that is no diffusers folder, as a `Denoiser`: the DDPM of github.com/BrianPulfer/PapersReimplementations (MIT).
+"""A prior that is no diffusers folder: the DDPM of github.com/BrianPulfer/PapersReimplementations (MIT).
 
 A state dict for 28 x 28 grey images on [-1, 1]; it predicts epsilon at the whole timesteps of a linear schedule. What
 such a class needs is its network, here straight from the names of the weights, and the way from sigma to its timestep.
