@@ -7,7 +7,7 @@ from scipy.fft import dctn
 
 from vpaudit.base.randomness import generator
 from vpaudit.experiments.scale.run import resized
-from vpaudit.priors import gaussian
+from vpaudit.priors import cosine, gaussian
 from vpaudit.priors.cosine import frequency
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.spectral import SpectralPrior, shrunk_covariance
@@ -147,6 +147,16 @@ def test_shrinkage_is_strong_for_few_images_and_gone_for_many():
     assert shrunk_covariance(few)[off].abs().max() < 0.2 * (few.T @ few / 20)[off].abs().max()
     tied = many[:, :1] + 0.1 * many
     assert torch.allclose(shrunk_covariance(tied), tied.T @ tied / 20_000, atol=0.01)
+
+
+def test_gradients_pass_through_what_was_first_used_without_them(faces):
+    """Few-step solvers are refined by gradient through flows of priors that were asked before."""
+    cosine.matrix.cache_clear()
+    prior, x, at = faces[1], faces[0][:2].clone().requires_grad_(), torch.full((2,), 0.4)
+    with torch.inference_mode():
+        prior.denoise(x, at)
+    prior.transport(x, at, at.clone().requires_grad_()).sum().backward()
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize("half", [False, True])

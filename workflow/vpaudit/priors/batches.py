@@ -13,7 +13,7 @@ from vpaudit.priors.radial import RadialPrior
 from vpaudit.priors.spectral import SpectralPrior
 
 SIDES = (64, 128)  # of crops
-FEWEST = 1024  # images that a Gaussian prior is fitted to at each scale
+MOST = 512  # images that the radial Gaussian prior is fitted to at each scale
 
 
 class Labelled:
@@ -69,7 +69,8 @@ class Scales:
 
     def __init__(self, pools: Sequence[torch.Tensor], device: str | torch.device):
         self.pools = [pool.to(device) for pool in pools]
-        self.shape: Shape = self.gaussian().shape
+        self._gaussian = self._fitted()
+        self.shape: Shape = self._gaussian.shape
 
     def __len__(self) -> int:
         return sum(len(pool) for pool in self.pools)
@@ -96,9 +97,12 @@ class Scales:
 
     def gaussian(self) -> RadialPrior:
         """The radial Gaussian prior: of every pool at full size, and of the first at its reductions."""
+        return self._gaussian
+
+    def _fitted(self) -> RadialPrior:
         first = self.pools[0]
-        reduced = [reduce(floated(first[:FEWEST]), factor) for factor in (2, 4) if min(first.shape[2:]) >= 32 * factor]
-        return RadialPrior.fit([*(floated(pool[:FEWEST]) for pool in self.pools), *reduced])
+        reduced = [reduce(floated(first[:MOST]), factor) for factor in (2, 4) if min(first.shape[2:]) >= 32 * factor]
+        return RadialPrior.fit([*(floated(pool[:MOST]) for pool in self.pools), *reduced])
 
 
 def scaled(pool: torch.Tensor, count: int, side: int, seed: int = 0) -> torch.Tensor:

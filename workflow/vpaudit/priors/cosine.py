@@ -7,6 +7,7 @@ import torch
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept is also used where gradients are wanted
 def matrix(side: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> torch.Tensor:
     """(side, side): rows are DCT-II's cosines, c_k(n) = sqrt(2 / side) cos(pi k (n + 1/2) / side), c_0 constant."""
     k = torch.arange(side, dtype=torch.float64)

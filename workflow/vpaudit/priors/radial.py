@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from vpaudit.base.denoiser import AnySize
-from vpaudit.priors import cosine, weights
+from vpaudit.priors import weights
 from vpaudit.priors.spectral import BLOCK, SpectralPrior
 
 KNOTS = 32  # log-spaced frequencies from half a cycle in 512 pixels to the corner of the spectrum
@@ -50,11 +50,11 @@ class RadialPrior:
     @classmethod
     def fit(cls, pools: Sequence[torch.Tensor]) -> "RadialPrior":
         """From images of several sizes or scales, each pool float (N, C, H, W); every pool counts alike."""
-        mean = torch.stack([_channels(pool).double().mean(1) for pool in pools]).mean(0)[:, None, None]
-        flats = [_channels(pool).double() - mean[:, 0] for pool in pools]
-        _, axes = torch.linalg.eigh(sum(flat @ flat.T / flat.shape[1] for flat in flats))
+        means = [pool.mean((0, 2, 3), dtype=torch.float64).cpu() for pool in pools]
+        mean = torch.stack(means).mean(0)[:, None, None]
+        _, axes = torch.linalg.eigh(sum(_channels(pool, mean) for pool in pools))
         colours = axes.T.contiguous()
-        energy, mass, level = 0.0, 0.0, 0.0
+        energy = mass = level = torch.zeros(())
         for pool in pools:
             seen = _energies(pool, mean, colours)  # (C, H W)
             share = hats(*pool.shape[2:])
@@ -63,6 +63,7 @@ class RadialPrior:
             level = level + seen[:, 0] / seen.shape[1] / len(pools)
         return cls(mean.float(), colours, _filled(energy, mass), level)
 
+    @torch.inference_mode(False)  # what is kept is also used where gradients are wanted
     def at(self, height: int, width: int) -> SpectralPrior:
         """The prior of one size; kept."""
         if (height, width) not in self._known:
@@ -104,14 +105,17 @@ class RadialPrior:
         return cls(found["mean"], found["colours"], found["spectrum"], found["level"])
 
 
-def _channels(pool: torch.Tensor) -> torch.Tensor:
-    return pool.transpose(0, 1).flatten(1)
+def _channels(pool: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """float64 (C, C): mean products of the channels about `mean`."""
+    flats = ((part.double() - mean.to(part.device)).transpose(0, 1).flatten(1) for part in pool.split(BLOCK))
+    return sum(flat @ flat.T for flat in flats).cpu() / pool[:, 0].numel()
 
 
 def _energies(pool: torch.Tensor, mean: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
-    """float64 (C, H W): mean square of each coefficient."""
-    parts = (torch.einsum("dc,bchw->bdhw", colours, part.double() - mean) for part in pool.split(BLOCK))
-    return (sum(cosine.transform(part).square().sum(0) for part in parts) / len(pool)).flatten(1)
+    """float64 (C, H W): mean square of each coefficient; computed where the pool is."""
+    prior = SpectralPrior(mean.to(pool.device), colours.to(pool.device), mean)
+    parts = (prior.transform(part - prior.mean.float()) for part in pool.split(BLOCK))
+    return (sum(part.square().sum(0, dtype=torch.float64) for part in parts) / len(pool)).flatten(1).cpu()
 
 
 def _filled(energy: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from vpaudit.data import overlap
 from vpaudit.priors import card, network, recipe
 from vpaudit.priors.batches import SIDES, Labelled, Scales, scaled
 from vpaudit.priors.train import Trainer
-from vpaudit.sampling import few_step, few_step_refine
+from vpaudit.sampling import few_step
 from vpaudit.study.config import FewStep, Training
 
 HELD_BACK = 0.05  # of the images
@@ -110,16 +110,11 @@ def finish(source, held_out, settings: Training, work: Path, out: Path, about: d
 
 
 def solve(folder: Path, source: Labelled | Scales, settings: Training, device: str, seconds: float, about: str) -> None:
-    """Fit few-step solvers to a prior that corrects a Gaussian, into its folder, in about `seconds`.
-
-    On a GPU half of the time refines them by gradient through the network.
-    """
+    """Fit few-step solvers to a prior that corrects a Gaussian, into its folder, in about `seconds`."""
     model = network.load(folder, device, "float32" if device != "cpu" else settings.precision)
     if model.base is None:
         raise VpauditError(f"{folder} corrects no Gaussian prior", "train with residual, or run `vpaudit few-step`")
-    share = 0.5 if device != "cpu" else 1.0
-    count = _affordable(model, source, share * seconds)
-    images = source.some(count).cpu()
+    images = source.some(_affordable(model, source, seconds)).cpu()
     low, high = SOLVERS.sigma_range
     sigmas = np.geomspace(low, min(high, model.sigma_max), SOLVERS.levels)
 
@@ -133,22 +128,6 @@ def solve(folder: Path, source: Labelled | Scales, settings: Training, device: s
     known = {"images": len(images), "data": about}
     known["rmse"] = {str(n): [round(e, 5) for e in row] for n, row in errors.items()}
     few_step.save(plans, folder, known)
-    if device != "cpu":
-        _refine(folder, plans, source, settings, device, (1 - share) * seconds, known)
-
-
-def _refine(folder, plans, source, settings: Training, device: str, seconds: float, known: dict) -> None:
-    model = network.load(folder, device, "float32", rows=1)
-    images = source.some(768)
-    images = images[torch.randperm(len(images), generator=generator(settings.seed, "refine")).to(device)]
-    sigmas = np.geomspace(SOLVERS.sigma_range[0], min(SOLVERS.sigma_range[1], model.sigma_max), 24)
-    by_calls = {plan.calls: plan for plan in plans}
-    third = len(images) // 3
-    better, refined = few_step_refine.all_of(
-        model.denoise_rows, model.base, by_calls, images[third:], images[:third], sigmas,
-        500, seconds / len(plans), settings.seed,
-    )  # fmt: skip
-    few_step.save(better, folder, {**known, "refined": {**refined, "device": str(device)}})
 
 
 def _affordable(model, source, seconds: float) -> int:
