@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from vpaudit import data
-from vpaudit.base import places
+from vpaudit.base import pixels, places
 from vpaudit.base.errors import VpauditError
 from vpaudit.data import fetch, read
 
@@ -44,8 +44,9 @@ def test_no_test_image_is_among_the_training_images():
 
 def test_training_reads_the_train_split_alone(monkeypatch, tmp_path):
     """What the prior stage hands to the trainer is the train split; test images reach only the card's held-out loss."""
-    from vpaudit.priors import card, train
+    from vpaudit.priors import card
     from vpaudit.stages import priors as stage
+    from vpaudit.stages import training
     from vpaudit.study import config as configuration
     from vpaudit.study.layout import Layout
 
@@ -59,8 +60,8 @@ def test_training_reads_the_train_split_alone(monkeypatch, tmp_path):
     class Recorder:
         step = 0
 
-        def __init__(self, images, labels, *rest, **options):
-            given["images"] = images
+        def __init__(self, source, *rest):
+            given["images"] = source.images
 
         def resume(self, adopt):
             return False
@@ -69,14 +70,15 @@ def test_training_reads_the_train_split_alone(monkeypatch, tmp_path):
             pass
 
     monkeypatch.setattr(data, "load", spy)
-    monkeypatch.setattr(train, "Trainer", Recorder)
+    monkeypatch.setattr(training, "Trainer", Recorder)
     monkeypatch.setattr(card, "export", lambda trainer, folder, held_out, about: given.update(held_out=held_out))
     config = configuration.resolve({"study": "t", "data": {"name": "digits", "images": 10}})
     stage.prior(config, Layout(config))
     assert asked == [("train", True), ("test", False)]
     assert len(given["images"]) == 1297
     trained = {image.numpy().tobytes() for image in given["images"]}
-    assert sum(image.numpy().tobytes() in trained for image in given["held_out"]) == 0
+    assert sum(image.tobytes() in trained for image in pixels.to_uint8(given["held_out"])) == 0
+    assert given["images"][0].numpy().tobytes() == data.load("digits", "train").images[0].tobytes()  # as compared here
 
 
 def test_digits_split_is_fixed_and_disjoint():
