@@ -25,7 +25,7 @@ FEWEST = 20  # images
 SOLVERS = FewStep(calls=[3, 4, 6], evaluations=0, levels=10)
 SOLVER_SHARE = 0.1  # of the time, for the few-step solvers
 FLOW = 60 + sum(SOLVERS.calls)  # network evaluations on an image, at each noise that solvers are fitted at
-SOLVER_IMAGES = (16, 256)  # fewest and most
+SOLVER_IMAGES = (8, 256)  # fewest and most
 
 
 def distinct(images: data.ImageSet) -> data.ImageSet:
