@@ -46,11 +46,12 @@ def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, st
         course: mu, value, low, high by mu.
 
     Returns:
-        Place of the weakest interval; verdict: confirmed if every interval clears the limit, not confirmed if one is
-        wholly on the other side, confirmed with a caveat if at least half clear it, else inconclusive; and the caveat.
+        Place of the weakest interval; verdict: confirmed if every interval clears the limit, not confirmed if the other
+        side is shown at some mu (Holm's correction over the grid), confirmed with a caveat if the intervals clear the
+        limit over at least half of the range of log mu, else inconclusive; and the caveat.
     """
     room = (course["low"] - limit if above else limit - course["high"]).to_numpy()
-    against = (course["high"] < limit if above else course["low"] > limit).to_numpy()
+    against = stats.contradicted(course["value"], course["low"], course["high"], limit, above)
     weakest, holds = int(np.argmin(room)), room > 0
     if holds.all():
         return weakest, "confirmed", ""
@@ -58,7 +59,7 @@ def judge(course: pd.DataFrame, limit: float, above: bool) -> tuple[int, str, st
         where = ", ".join(f"{mu:g}" for mu in course["mu"][against])
         return weakest, "not confirmed", f"Contradicted at µ = {where}."
     where = ", ".join(f"{mu:g}" for mu in course["mu"][~holds])
-    verdict = "confirmed with a caveat" if holds.mean() >= 0.5 else "inconclusive"
+    verdict = "confirmed with a caveat" if stats.share_of_range(course["mu"], holds) >= 0.5 else "inconclusive"
     return weakest, verdict, f"Open at µ = {where}, where the interval includes the limit."
 
 
