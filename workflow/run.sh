@@ -9,7 +9,9 @@ flock -n 9 || { echo "error: another run works in this folder; wait for it, or s
 find results figures work -name ".*.tmp.*" -delete 2>/dev/null || true  # of a killed run; nothing else runs here
 # Children must not hold the lock: after kill -9 a job may outlive this script, and its files are written whole anyway.
 python -m snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
-python -m snakemake "$@" --quiet rules 9>&-
+log=logs/snakemake.log
+echo "Running; everything that Snakemake says is kept in $log"
+python -m snakemake "$@" 2>&1 9>&- | python -m vpaudit follow "$log" 9>&-
 config=$(python - "$@" <<'PY'
 import sys
 from vpaudit.study import config
