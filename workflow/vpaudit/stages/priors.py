@@ -93,7 +93,7 @@ def fit_gaussian(config: Config, layout: Layout, out: str | None = None) -> None
     images = training_images(config)
     fitted = gaussian.fit(pixels.from_uint8(images.images))
     about = {
-        "data": f"{Path(config.data.train).name or config.data.name}, train split",
+        "data": f"{Path(config.data.train or config.data.name).name}, train split",
         "images": len(images),
         "shape": list(fitted.shape),
     }
