@@ -10,7 +10,7 @@ PYTHON ?= python3
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 PARALLEL := -n $(WORKERS) --dist loadfile
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-.PHONY: replicate test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore check lint lock clean-work
+.PHONY: replicate record test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore check lint lock clean-work
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
@@ -22,6 +22,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 replicate: $(STAMP)
 	@$(RUN) workflow/run.sh
+
+# The same, and DVC records what came out, in dvc.lock.
+record: $(STAMP)
+	@$(RUN) VPAUDIT_RECORD=1 workflow/run.sh
 
 smoke: $(STAMP)
 	@$(RUN) workflow/run.sh --configfile config/smoke.yaml

@@ -1,4 +1,4 @@
-# in:  parts of every mu      out: metrics.parquet, baselines.parquet, consistency.parquet, summary.json
+# in:  parts of every mu      out: metrics.parquet, baselines.parquet, consistency.parquet, summary.json, run.json
 
 
 rule collect:
@@ -34,6 +34,7 @@ rule summary:
         code("summary"),
     output:
         PATHS.summary,
+        PATHS.run,
     log:
         PATHS.log("summary"),
     conda:

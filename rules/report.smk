@@ -4,6 +4,7 @@
 rule report:
     input:
         PATHS.summary,
+        PATHS.run,
         [
             PATHS.table(table)
             for table in ("metrics", "baselines", "consistency", "bounds")

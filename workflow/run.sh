@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A study from data to report, then what DVC records of it, then what was found. Arguments go to snakemake.
+# A study from data to report, then what was found. Arguments go to snakemake. VPAUDIT_RECORD=1: DVC records the outputs.
 # The same command again finishes an interrupted run: a lock left by a killed run of this folder is removed first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ for argument in sys.argv[1:]:
 print(config.load(*overlays).results / "config.yaml")
 PY
 )
-if [ "$#" -eq 0 ] && [ -d .dvc ] && [ -d .git ]; then
-    dvc commit --force --quiet || echo "warning: DVC could not record the outputs (dvc commit failed)" >&2
+if [ -n "${VPAUDIT_RECORD:-}" ]; then
+    dvc commit --force --quiet
 fi
 python -m vpaudit stage closing --config "$config"

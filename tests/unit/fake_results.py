@@ -26,6 +26,13 @@ CANDIDATES = 500
 SIDE = 16
 VERDICTS = ("confirmed", "not confirmed", "inconclusive", "confirmed with a caveat")
 
+RUN = {
+    "commit": "0123456789ab",
+    "versions": {"torch": "2.14.1", "vpaudit": "0.1.0"},
+    "hardware": {"machine": "x86_64", "cores": 2, "python": "3.11.7"},
+    "wall_time": {"reconstruct": 61.2, "evaluate": 3.4},
+}
+
 
 def write(folder: Path, mu=MU, images: int = 30, lpips: bool = True, ladder_ddim: bool = False, colour: bool = False):
     """Write everything that figures and report read; error falls with mu and follows each image's difficulty.
@@ -65,6 +72,7 @@ def write(folder: Path, mu=MU, images: int = 30, lpips: bool = True, ladder_ddim
         pd.concat(parts, ignore_index=True).to_parquet(folder / f"{name}.parquet", index=False)
     _bounds(mu, names).to_parquet(folder / "bounds.parquet", index=False)
     (folder / "summary.json").write_text(json.dumps(_summary(mu, images, lpips), indent=2))
+    (folder / "run.json").write_text(json.dumps(RUN))
     return folder
 
 
@@ -207,7 +215,4 @@ def _summary(mu, images: int, lpips: bool) -> dict:
         "prior": {"data": "discs, train split", "parameters": 1234567, "images_seen": 5000, "passes": 1.5,
                   "steps": 5, "steps_planned": 5, "sha256": "ab" * 32},
         "notes": notes,
-        "versions": {"torch": "2.14.1", "vpaudit": "0.1.0"},
-        "hardware": {"machine": "x86_64", "cores": 2, "python": "3.11.7"},
-        "wall_time": {"reconstruct": 61.2, "evaluate": 3.4},
     }  # fmt: skip

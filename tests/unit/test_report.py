@@ -186,8 +186,9 @@ def test_unrecorded_values_and_private_folders(study, tmp_path):
     shutil.copytree(study / "results", results)
     summary = json.loads((results / "summary.json").read_text())
     summary["prior"] = {key: None for key in summary["prior"]}
-    summary["wall_time"] = {}
     (results / "summary.json").write_text(json.dumps(summary))
+    run = json.loads((results / "run.json").read_text())
+    (results / "run.json").write_text(json.dumps(run | {"wall_time": {}}))
     config = yaml.safe_load((results / "config.yaml").read_text())
     config["data"]["folder"] = "/home/someone/patients"
     (results / "config.yaml").write_text(yaml.safe_dump(config))

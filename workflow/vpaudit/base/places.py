@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,22 @@ def priors() -> dict[str, Path]:
     """Name and folder of every prior, the working folder's own before shipped ones of the same name."""
     folders = (place / "resources/priors" for place in reversed((home(), *shipped())))
     return {path.name: path for folder in folders for path in sorted(folder.glob("*/"))}
+
+
+def commit() -> str:
+    """The commit of the code, and whether it was changed since; "not known" without git."""
+    if not CLONE or not (CLONE / ".git").exists():  # a repository further out says nothing of this code
+        return "not known"
+    try:
+        done = [
+            subprocess.run(
+                ["git", "-C", str(CLONE), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", "workflow", "rules", "config", "Snakefile"],
+            )
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "not known"
+    return done[0] + (", with changes" if done[1] else "")

@@ -3,12 +3,11 @@
 The text of the paper was not to be had, so sections are named by its experiments and carry no numbers.
 """
 
-import subprocess
 from pathlib import Path
 
 import yaml
 
-from vpaudit.base import places, stats
+from vpaudit.base import stats
 from vpaudit.report import words
 
 CARDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
@@ -32,26 +31,3 @@ def of_experiment(caption: str, config: dict) -> str:
     return (
         f"{caption} n and the 95 % interval of each value: columns n, low, high of the CSV file; seed {config['seed']}."
     )
-
-
-def with_commit(caption: str) -> str:
-    """The caption with the state of the code that draws the figure."""
-    return f"{caption} Commit {commit()}.\n"
-
-
-def commit() -> str:
-    """The commit of the code, and whether it was changed since; "not known" without git."""
-    clone = places.CLONE
-    if not clone or not (clone / ".git").exists():  # a repository further out says nothing of this code
-        return "not known"
-    try:
-        done = [
-            subprocess.run(["git", "-C", clone, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (
-                ["rev-parse", "--short=12", "HEAD"],
-                ["status", "--porcelain", "--", "workflow", "rules", "config", "Snakefile"],
-            )
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return "not known"
-    return done[0] + (", with changes" if done[1] else "")

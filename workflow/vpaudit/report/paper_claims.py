@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vpaudit.base import files, machine, stats
+from vpaudit.base import files, machine, places, stats
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
 from vpaudit.report.claims import LEFT_OPEN, OURS, Claim, course_of, over_mu
 from vpaudit.report.results import Results
@@ -47,10 +47,17 @@ def build(config: Config, layout: Layout) -> dict:
         "attacks": [a.model_dump() for a in config.attacks],
         "prior": {key: card.get(key) for key in CARD_KEYS} | {k: card[k] for k in PUBLIC_KEYS if k in card},
         "notes": notes(study, card),
+    }
+
+
+def run(layout: Layout) -> dict:
+    """The content of run.json: what differs between runs that found the same."""
+    return {
+        "commit": places.commit(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": machine.describe(),
         "wall_time": wall_time(layout),
-    }  # fmt: skip
+    }
 
 
 def measured_grids(study: Results, attack: str = "ddim") -> Iterator[tuple[str, int, pd.DataFrame]]:

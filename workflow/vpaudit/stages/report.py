@@ -17,10 +17,11 @@ def collect(config: Config, layout: Layout) -> None:
 
 
 def summary(config: Config, layout: Layout) -> None:
-    """tables -> summary.json: claims with value, interval and verdict; versions, hardware, wall time."""
+    """tables -> summary.json: claims with value, interval and verdict; run.json: what ran, where, and for how long."""
     from vpaudit.report import paper_claims as module
 
     files.write_json(layout.summary, module.build(config, layout))
+    files.write_json(layout.run, module.run(layout))
 
 
 def figure(config: Config, layout: Layout, name: str) -> None:
@@ -41,7 +42,7 @@ def latex(config: Config, layout: Layout) -> None:
         "claims": tables.claims(files.read_json(layout.summary)),
     }
     for name, text in made.items():
-        caption = captions.with_commit(captions.text(name, config.model_dump(mode="json")))
+        caption = f"{captions.text(name, config.model_dump(mode='json'))}\n"
         for kind, content in (("tex", text), ("txt", caption)):
             with files.atomic(layout.figure(name, kind)) as temporary:
                 temporary.write_text(content, encoding="utf-8")

@@ -70,6 +70,11 @@ class Layout:
     def summary(self) -> Path:
         return self.results / "summary.json"
 
+    @property
+    def run(self) -> Path:
+        """Versions, machine and times of the run that made the summary; never the same twice, so not in git."""
+        return self.results / "run.json"
+
     def timing(self, stage: str) -> Path:
         """Snakemake's benchmark file of a job."""
         return self.results / "timings" / f"{stage}.tsv"

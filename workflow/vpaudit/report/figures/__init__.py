@@ -62,4 +62,4 @@ def write(name: str, draw: Draw, caption: str, results: Path, out: Path, style: 
     with files.atomic(Path(out) / f"{name}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     with files.atomic(Path(out) / f"{name}.txt") as temporary:
-        temporary.write_text(captions.with_commit(caption), encoding="utf-8")
+        temporary.write_text(f"{caption}\n", encoding="utf-8")

@@ -63,7 +63,7 @@ def _moving(study: Results, summary: dict, redact: bool) -> dict:
 
 def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
     """What the page shows without a script."""
-    here, private = Path(__file__).parent, study.local
+    here, private, run = Path(__file__).parent, study.local, files.read_json(study.folder / "run.json")
     names = [n for n, card in CARDS.items() if "title" in card and (n != static.GRID or not (redact or private))]
     return {
         "style": (here / "style.css").read_text(encoding="utf-8"),
@@ -74,6 +74,7 @@ def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
         "images": words.images(study.config),
         "delta": power(study.config["mechanism"]["delta"]),
         "summary": summary,
+        "run": run,
         "config": study.config,
         "settings": static.settings(study.config),
         "found": Counter(claim["verdict"] for claim in summary["claims"]).most_common(),
@@ -89,5 +90,5 @@ def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
         "figures": [static.figure(name, figures, study) for name in names],
         "claims": [static.verdict(claim) for claim in summary["claims"]],
         "missing": [METRICS[m].label for m in study.missing],
-        "wall": [(stage, static.duration(seconds)) for stage, seconds in summary["wall_time"].items()],
+        "wall": [(stage, static.duration(seconds)) for stage, seconds in run["wall_time"].items()],
     }
