@@ -4,7 +4,6 @@ import pytest
 
 from vpaudit.base import places
 from vpaudit.priors import find
-from vpaudit.report import captions
 
 
 @pytest.fixture
@@ -42,4 +41,4 @@ def test_the_working_folders_own_file_goes_before_the_shipped_one(working_copy, 
 
 def test_a_repository_around_an_installed_package_is_not_its_commit(monkeypatch):
     monkeypatch.setattr(places, "CLONE", None)
-    assert captions.commit() == "not known"
+    assert places.commit() == "not known"
