@@ -124,7 +124,7 @@ def test_agreement_never_saw_the_target(study):
 
 def test_style_change_redraws_figures_alone(study):
     jobs = planned(study, "--config", 'figures={"style": "print"}')
-    assert set(jobs) <= {"figure", "engine_figure", "figures", "report", "all"}
+    assert set(jobs) <= {"figure", "experiment_figure", "figures", "report", "all"}
     assert jobs["figure"] >= 4
 
 
@@ -156,7 +156,7 @@ def test_snakemakes_own_report_works_offline_and_holds_figures_by_section(study,
     assert {path.read_bytes() for path in made.glob("*.png")} <= images
     for word in ("Visual examples", "Success over the noise, against bounds", "Prior and distribution shift"):
         assert word in page
-    assert "n = 24 images of digits" in page
+    assert "n = 24 images of Optical recognition of handwritten digits" in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.https?:", page)
 
 
@@ -315,7 +315,7 @@ def test_a_prior_that_does_not_fit_is_refused_by_name(study, tmp_path):
     (copy / "results/smoke/config.yaml").write_text(config)
     target = copy / "results/smoke/reconstructions/mu=2.npz"
     target.unlink()
-    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--part", "2")
+    done = vpaudit(copy, "stage", "reconstruct", "--config", "results/smoke/config.yaml", "--part", "2")
     assert done.returncode == 2
     assert "(1, 28, 28)" in done.stderr
     assert "(1, 8, 8)" in done.stderr
@@ -345,7 +345,7 @@ def test_altered_weights_are_refused(study, tmp_path):
     shutil.copytree(study, copy, symlinks=True)
     weights = copy / "results/smoke/prior/transformer/diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    done = vpaudit(copy, "reconstruct", "--config", "results/smoke/config.yaml", "--part", "2")
+    done = vpaudit(copy, "stage", "reconstruct", "--config", "results/smoke/config.yaml", "--part", "2")
     assert done.returncode == 2
     assert "truncated or altered" in done.stderr
 
