@@ -61,6 +61,36 @@ def test_account_both_ways(capsys):
     assert answer(capsys, "account", "--mu", str(one["mu"]))["epsilon"] == pytest.approx(8)
 
 
+def test_account_says_which_mu_holds_for_the_whole_run(capsys):
+    """Of 1,000 steps at 1 % the mu through one point is too small; of the full batch there is one mu."""
+    sampled = ("account", "--noise-multiplier", "1", "--sample-rate", "0.01", "--steps", "1000")
+    got = answer(capsys, *sampled)
+    assert got["mu"] < 0.98 * got["mu_profile"] < 1.2 * got["mu"]
+    assert 0 < got["fit_excess"] < 0.1
+    assert "guarantee for the full batch alone" in got["meaning"]
+    assert main(list(sampled)) == 0
+    assert "guarantee for the full batch alone" in capsys.readouterr().out
+    full = answer(capsys, "account", "--noise-multiplier", "10", "--steps", "400")
+    assert (full["mu"], full["mu_profile"], full["fit_excess"]) == (pytest.approx(2), pytest.approx(2), 0)
+    nothing = answer(capsys, "account", "--noise-multiplier", "10000", "--sample-rate", "1e-6")
+    assert (nothing["epsilon"], nothing["mu"], nothing["mu_profile"]) == (0, None, 0)
+
+
+def test_advantage_beside_rero(capsys):
+    steps = ("--noise-multiplier", "1", "--sample-rate", "0.05", "--steps", "100")
+    got = answer(capsys, "bound", "advantage", *steps, "--baseline", "0.02")
+    rero = answer(capsys, "bound", "rero", *steps, "--kappa", "0.02")
+    assert got["success"] == pytest.approx(rero["high"])
+    assert got["rero"] == pytest.approx(rero["gamma"])
+    assert got["at_baseline"] == pytest.approx(got["success"] - 0.02)
+    assert got["at_baseline"] < got["knowing_anything"]
+    replaced = answer(capsys, "bound", "advantage", *steps, "--baseline", "0.02", "--replace", "--same", "0.02")
+    assert replaced["rero"] == got["rero"]
+    assert replaced["success"] > got["success"]
+    full = answer(capsys, "bound", "advantage", "--mu", "2", "--baseline", "0.01")
+    assert full["success"] == pytest.approx(norm.cdf(2 + norm.ppf(0.01)))
+
+
 def test_a_table_for_people(capsys):
     assert main(["account", "--mu", "5"]) == 0
     out = capsys.readouterr().out
@@ -73,6 +103,11 @@ def test_a_table_for_people(capsys):
         (("bound", "rero", "--mu", "-1", "--kappa", "0.1"), "mu"),
         (("bound", "rero", "--mu", "1", "--steps", "3", "--kappa", "0.1"), "all steps together"),
         (("bound", "rero", "--mu", "1", "--kappa", "2"), "kappa"),
+        (("bound", "rero", "--gamma", "0.5", "--steps", "3", "--kappa", "0.1"), "all steps together"),
+        (("bound", "advantage", "--mu", "0", "--baseline", "0.1"), "mu=0"),
+        (("bound", "advantage", "--mu", "1", "--baseline", "1"), "baseline=1"),
+        (("bound", "advantage", "--mu", "1", "--steps", "3", "--baseline", "0.1"), "all steps together"),
+        (("bound", "advantage", "--mu", "1", "--baseline", "0.1", "--same", "0.1"), "without replace"),
         (("account", "--epsilon", "8", "--delta", "2"), "delta"),
         (("show-config", "no/such.yaml"), "no/such.yaml"),
         (("fetch", "cifar10", "--out", "/tmp/x"), "cifar10"),

@@ -361,6 +361,7 @@ class GaussianFit:
 
     Attributes:
         mu: the least with delta_mu(epsilon) >= delta(epsilon) at every epsilon >= 0 where delta(epsilon) >= delta.
+            0 where the run is (0, delta)-DP.
         excess: the fit's error, the largest delta_mu(epsilon) - delta(epsilon) there: what the Gaussian curve adds.
         delta: down to which it holds. Further down every subsampled run behaves like one without sampling.
     """
@@ -386,10 +387,10 @@ def gaussian_fit(noise_multiplier: float, sample_rate: float, steps: int, delta:
     curves = poisson_curves(noise_multiplier, sample_rate, steps, pld_interval(noise_multiplier, sample_rate, steps))
     epsilons = np.unique(np.concatenate([c.epsilons for c in curves]).round(12))
     profile = np.max([np.interp(epsilons, c.epsilons, c.upper - c.lower) for c in curves], axis=0)
-    kept = (epsilons > 0) & (profile >= delta)
-    if not kept.any():
-        raise VpauditError(f"the run is ({delta:g}, 0)-DP already", "give a smaller delta")
-    epsilons, profile = epsilons[kept], profile[kept]
+    kept, end = (epsilons > 0) & (profile >= delta), max(c.epsilon(delta) for c in curves)
+    if end == 0:
+        return GaussianFit(0.0, 0.0, delta)  # the run is (0, delta)-DP
+    epsilons, profile = np.append(epsilons[kept], end), np.append(profile[kept], delta)
     mu = MU_RANGE[0]
     while True:  # the epsilon where mu's curve is furthest below gives the next mu
         short = np.log(profile) - _log_delta(mu, epsilons)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vpaudit.base import places
 from vpaudit.base.errors import VpauditError
+from vpaudit.commands import options
 
 ABOUT = """\
 Attack your own images at your own privacy budget, and report how much noise hides them.
@@ -30,14 +31,9 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
     add = audit.add_argument
     add("--images", required=True, metavar="DIR", help="folder, zip, tar or npz of images")
     known = audit.add_mutually_exclusive_group(required=True)
-    known.add_argument("--epsilon", type=float, metavar="E", help="budget of the whole training, 0.001 to 100,000")
-    known.add_argument("--noise-multiplier", type=float, metavar="S", help="sigma/C of one step, 0.01 to 10,000")
-    known.add_argument(
-        "--mu", type=float, nargs="+", metavar="M", help="C/sigma of all that is released of an image, > 0"
-    )
-    add("--delta", type=float, metavar="D", default=1e-5, help="in (0, 1) (default: %(default)g)")
-    add("--steps", type=int, metavar="T", default=1, help="of the training, 1 to 1,000,000 (default: 1)")
-    add("--sample-rate", type=float, metavar="Q", default=1.0, help="of Poisson sampling, (0, 1] (default: 1)")
+    options.add(known, "--epsilon", "--noise-multiplier")
+    options.add(known, "--mu", nargs="+")
+    options.add(audit, "--delta", "--steps", "--sample-rate")
     add(
         "--max-grad-norm", type=float, metavar="C", default=1.0,
         help="clipping norm of an image in [-1, 1], > 0 (default: 1, below every image's norm: all are clipped)",
