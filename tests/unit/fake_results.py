@@ -65,7 +65,7 @@ def write(folder: Path, mu=MU, images: int = 30, lpips: bool = True, ladder_ddim
     difficulty = rng.normal(0, 0.35, images)
     for m in names:
         value = UNRELATED[m] * np.exp(rng.normal(0, 0.15, images))
-        tables["baselines"].append(_rows(ids, "", "", np.nan, m, kind="test_vs_test", value=value))
+        tables["baselines"].append(_pairs(ids, "", "", np.nan, m, kind="test_vs_test", value=value))
     for value in mu:
         _one_mu(folder, rng, value, names, attacks, pictures, ids, difficulty, tables)
     for name, parts in tables.items():
@@ -96,6 +96,12 @@ def _pictures(rng, images: int, colour: bool) -> np.ndarray:
 def _rows(ids, prior, attack, mu, metric, **columns) -> pd.DataFrame:
     base = {"dataset": "discs", "image": ids, "prior": prior, "attack": attack, "mu": mu, "metric": metric}
     return pd.DataFrame({**base, **columns})
+
+
+def _pairs(ids, *about, value, **columns) -> pd.DataFrame:
+    """Each image with the next three: pairs to which the first adds nothing, and the second its value."""
+    others = [np.roll(np.arange(len(ids)), -k) for k in (1, 2, 3)]
+    return pd.concat([_rows(ids, *about, other=ids[other], value=value[other], **columns) for other in others])
 
 
 def _values(error: np.ndarray) -> dict:
@@ -137,7 +143,7 @@ def _one_mu(folder, rng, mu, names, attacks, pictures, ids, difficulty, tables) 
                 )
         for m in names:
             other = UNRELATED[m] * np.exp(rng.normal(0, 0.1, images))
-            tables["baselines"].append(_rows(ids, prior, attack, mu, m, kind="reconstruction_vs_other", value=other))
+            tables["baselines"].append(_pairs(ids, prior, attack, mu, m, kind="reconstruction_vs_other", value=other))
         if attack == "ddpm":
             estimate, truth = _values(error * np.exp(rng.normal(0, 0.3, images))), _values(error)
             for v in (estimate, truth):

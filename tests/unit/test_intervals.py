@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
 
 from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
+from vpaudit.measure.meter import Meter
+from vpaudit.report.results import projected
+from vpaudit.study.config import Config
 
 TRIALS = 600
 LEAST = 0.93 - 2 * np.sqrt(0.93 * 0.07 / TRIALS)  # of 600 simulations, 0.909 where coverage is 0.93
@@ -92,33 +96,62 @@ def test_interval_of_a_rank_correlation(count):
     assert found >= LEAST
 
 
-def pairs(rng, count, partners=4):
-    """Distances a_i + a_j + e_ij of images to the partners that a study draws."""
-    hardness = rng.exponential(size=count)
+def pairs(rng, count, partners=4, likeness=0.0):
+    """Distances a_i + a_j + e_ij of images to the partners that a study draws; alike images are nearer (mean 2)."""
+    hardness, place = rng.exponential(size=count), rng.standard_normal(count)
     orders = np.empty((partners, count), dtype=int)
     for k in range(partners):
         order = rng.permutation(count)
         orders[k, order] = np.roll(order, 1)
-    return hardness + hardness[orders] + 0.3 * rng.standard_normal(orders.shape), orders
+    noise = 0.3 * rng.standard_normal(orders.shape)
+    return hardness + hardness[orders] - likeness * place * place[orders] + noise, orders
+
+
+@pytest.mark.parametrize(("partners", "likeness"), [(1, 0.0), (2, 1.0), (4, 0.0), (4, 1.0)])
+@pytest.mark.parametrize("count", [24, 128])
+def test_interval_of_a_mean_over_pairs(count, partners, likeness):
+    """Resampling one side covers 80 %; the projection covers what is said."""
+
+    def draw(rng):
+        return pairs(rng, count, partners, likeness)
+
+    found = coverage(lambda v, seed: stats.bootstrap(stats.projected(*v), seed=seed, resamples=400)[1:], draw, 2.0)
+    assert found >= LEAST
+    naive = coverage(lambda v, seed: stats.bootstrap(v[0].mean(0), seed=seed, resamples=400)[1:], draw, 2.0)
+    assert naive < 0.9
+
+
+def test_projection_keeps_the_mean_and_finds_what_each_side_adds():
+    rng = np.random.default_rng(1)
+    values, orders = pairs(rng, 17)
+    assert stats.projected(values, orders).mean() == pytest.approx(values.mean(), rel=1e-12)
+    first, second = rng.standard_normal((2, 40))
+    _, orders = pairs(rng, 40)
+    assert stats.projected(first + second[orders], orders) == pytest.approx(first + second, abs=0.01)
+    both = np.stack([first + second[orders], first + 0 * orders], axis=-1)
+    assert stats.projected(both, orders) == pytest.approx(np.stack([first + second, first + 0], axis=1), abs=0.01)
 
 
 @pytest.mark.parametrize("count", [24, 128])
-def test_interval_of_a_mean_over_pairs(count):
-    """Resampling one side covers 80 %; the projection covers what is said."""
+def test_intervals_of_others_and_of_the_share_as_a_study_measures_them(count):
+    """From images through Meter and its table: outputs x / 2 + noise of images of unlike brightness, MSE known."""
+    config = Config(evaluate={"metrics": ["mse"]})
+    ids = torch.arange(0, 3 * count, 3)
+    own, other = 0.25 * 1.5 + 0.04, 1.25 * 1.5 + 0.04  # E of a pixel's squared difference; E of its square is 1.5
+
+    def draw(rng):
+        x = rng.standard_normal((count, 1, 4, 4)) + np.sqrt(0.5) * rng.standard_normal((count, 1, 1, 1))
+        made = x / 2 + 0.2 * rng.standard_normal(x.shape)
+        x, made = torch.from_numpy(x), torch.from_numpy(made)
+        meter = Meter(config, x, ids)
+        return meter.against_targets(made, None)["mse"].numpy(), projected(meter.against_others(made, None, mu=1.0))
+
     found = coverage(
-        lambda v, seed: stats.bootstrap(stats.projected(*v), seed=seed, resamples=400)[1:],
-        lambda rng: pairs(rng, count), 2.0,
-    )  # fmt: skip
-    assert found >= LEAST
-    naive = coverage(
-        lambda v, seed: stats.bootstrap(v[0].mean(0), seed=seed, resamples=400)[1:], lambda rng: pairs(rng, count), 2.0
+        lambda v, seed: stats.bootstrap(v[1][1.0].to_numpy(), seed=seed, resamples=400)[1:], draw, other, 250
     )
-    assert naive < 0.87
-
-
-def test_projection_keeps_the_mean():
-    values, orders = pairs(np.random.default_rng(1), 17)
-    assert stats.projected(values, orders).mean() == pytest.approx(values.mean(), rel=1e-12)
+    assert found >= LEAST
+    share = coverage(lambda v, seed: stats.share_recovered(v[0], v[1][1.0].to_numpy())[1:], draw, 1 - own / other, 250)
+    assert share >= LEAST
 
 
 @pytest.mark.parametrize(("count", "successes"), [(24, 0.02), (24, 0.5), (128, 0.97)])

@@ -131,7 +131,7 @@ def test_bland_output_is_no_success(study):
     """Output that is as near to any image as to its own has a share of 0, however small its error."""
     read = Results(study / "results")
     pick = "prior == 'unconditional' and attack == 'ddim' and metric == 'mse'"
-    base = read.baselines.query(f"kind == 'reconstruction_vs_other' and {pick}").set_index(["image", "mu"])["value"]
+    base = read.others("ddim", "mse").stack()
     rows = read.metrics.query(pick).copy()
     for share in (0.0, 0.5):
         rows["value"] = (1 - share) * base.loc[list(zip(rows["image"], rows["mu"]))].to_numpy()

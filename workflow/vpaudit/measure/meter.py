@@ -11,6 +11,7 @@ from vpaudit.study.config import Config
 
 CONSISTENCY = {"dataset": str, "image": int, "prior": str, "attack": str, "mu": float, "metric": str}
 CONSISTENCY |= {"agreement": float, "achieved": float}
+NO_PARTNER = -1  # in the column `other`: the mean image is none of the targets
 
 
 # Pixels whose LPIPS features (33 MB for each image of 256 x 256, VGG) are held at once: 128 images up to 64 x 64, 8 of
@@ -45,7 +46,7 @@ class Meter:
 
     Args:
         pool: float32 (M, C, H, W) in [-1, 1], the targets and the other images that they are compared with.
-        ids: int64 (N,), of the targets.
+        ids: int64 (M,), of the pool's images.
         own: int64 (N,), places of the targets in the pool; None takes all.
         others: for each comparison with unrelated images the places (N,) of the other ones; None draws them.
         lpips: what `backbone` gave; None builds it.
@@ -56,8 +57,8 @@ class Meter:
         own = torch.arange(len(pool)) if own is None else own
         if others is None:
             others = [own[other_targets(len(own), config.seed, k)] for k in range(config.evaluate.unrelated)]
-        self.pool, self.ids, self.dataset, self.device = pool.to(device), ids, config.dataset, device
-        self.x, self.others = self.pool[own.to(device)], others
+        self.pool, self.ids, self.dataset, self.device = pool.to(device), ids[own], config.dataset, device
+        self.x, self.others, self.partners = self.pool[own.to(device)], others, [ids[other] for other in others]
         self.names = [name for name in config.evaluate.metrics if name in metrics.FUNCTIONS]
         self.lpips_name, self.lpips = config.lpips, lpips or backbone(config, pool.shape, device)
         self.features_of_pool = self.features(pool)
@@ -83,11 +84,11 @@ class Meter:
         """{metric: (N,)} between images and the targets."""
         return self.compare(images, self.x, features, self.features_of_x)
 
-    def against_others(self, images, features) -> dict[str, torch.Tensor]:
-        """{metric: (N,)} between each image and targets other than its own, mean over those."""
+    def against_others(self, images, features, **columns) -> pd.DataFrame:
+        """Rows of each image against targets other than its own, whose ids are the column `other`."""
         pairs = ((self.pool[other.to(self.device)], self._features_at(other)) for other in self.others)
         found = [self.compare(images, x, features, own) for x, own in pairs]
-        return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
+        return pd.concat([self.rows(values, other=ids.numpy(), **columns) for values, ids in zip(found, self.partners)])
 
     def rows(self, values: dict[str, torch.Tensor], **columns) -> pd.DataFrame:
         """Long format: a row an image and metric; values of all images, or of the first ones."""
@@ -101,12 +102,10 @@ class Meter:
 def without_release(meter: Meter, mean: torch.Tensor) -> pd.DataFrame:
     """Baselines: test images against other test images, and the mean training image (C, H, W) against each."""
     images = mean.to(meter.device).expand_as(meter.x)
-    found = {
-        "test_vs_test": meter.against_others(meter.x, meter.features_of_x),
-        "mean_image": meter.against_targets(images, meter.features(images)),
-    }
     tag = {"prior": "", "attack": "", "mu": np.nan}
-    return pd.concat([meter.rows(values, kind=kind, **tag) for kind, values in found.items()], ignore_index=True)
+    unrelated = meter.against_others(meter.x, meter.features_of_x, kind="test_vs_test", **tag)
+    of_mean = meter.against_targets(images, meter.features(images))
+    return pd.concat([unrelated, meter.rows(of_mean, kind="mean_image", other=NO_PARTNER, **tag)], ignore_index=True)
 
 
 def measure(
@@ -121,7 +120,7 @@ def measure(
     features = [meter.features(draw) for draw in draws]
     achieved = [meter.against_targets(*pair) for pair in zip(draws, features)]
     tables = [meter.rows(v, knowledge=knowledge, rounds=1, draw=k, **tag) for k, v in enumerate(achieved)]
-    others = meter.rows(meter.against_others(draws[0], features[0]), kind="reconstruction_vs_other", **tag)
+    others = meter.against_others(draws[0], features[0], kind="reconstruction_vs_other", **tag)
     agreed = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in CONSISTENCY.items()})
     if len(draws) > 1:
         agreed = agreement_rows(meter, draws, features, achieved, tag)

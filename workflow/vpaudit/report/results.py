@@ -179,16 +179,31 @@ class Results:
         return pd.DataFrame(found, columns=["mu", "value", "low", "high", "n"])
 
     def unrelated(self, metric: str) -> pd.Series:
-        """(images,): each test image against other test images."""
+        """(images,): each test image against other test images, `projected`."""
         t = self.baselines[(self.baselines["kind"] == "test_vs_test") & (self.baselines["metric"] == metric)]
-        return t.set_index("image")["value"].sort_index()
+        return projected(t.assign(mu=0.0))[0.0]
 
     def others(self, attack: str, metric: str, prior: str = "unconditional") -> pd.DataFrame:
-        """(images, mu): each output against the targets of other images."""
+        """(images, mu): each output against the targets of other images, `projected`."""
         t = self.baselines
         t = t[(t["kind"] == "reconstruction_vs_other") & (t["metric"] == metric)]
-        t = t[(t["attack"] == attack) & (t["prior"] == prior)]
-        return t.pivot_table(index="image", columns="mu", values="value")
+        return projected(t[(t["attack"] == attack) & (t["prior"] == prior)])
+
+
+def projected(pairs: pd.DataFrame) -> pd.DataFrame:
+    """(images, mu): one value an image for means over pairs, as `stats.projected`.
+
+    Args:
+        pairs: columns image, other (ids), mu, value; every image has as many pairs, at each mu with the same images.
+    """
+    if pairs.empty:
+        return pairs.pivot_table(index="image", columns="mu", values="value")
+    number = pairs.groupby(["image", "mu"]).cumcount()
+    wide = pairs.assign(number=number).pivot(index=["number", "image"], columns="mu", values=["value", "other"])
+    ids, mu = np.unique(pairs["image"]), wide["value"].columns
+    values = wide["value"].to_numpy().reshape(-1, len(ids), len(mu))
+    partners = np.searchsorted(ids, wide["other"].iloc[:, 0].to_numpy().reshape(-1, len(ids)))
+    return pd.DataFrame(stats.projected(values, partners), index=pd.Index(ids, name="image"), columns=mu)
 
 
 def curve_of(grid: pd.DataFrame) -> pd.DataFrame:

@@ -54,5 +54,5 @@ def meters(config: Config, layout: Layout, images: slice, device: str):
         own = torch.arange(start, min(start + step, images.stop))
         needed, places = torch.unique(torch.stack([own, *(order[own] for order in everyone)]), return_inverse=True)
         pool = pixels.from_uint8(arrays[needed.numpy()])
-        meter = measure.Meter(config, pool, ids[own], places[0], list(places[1:]), lpips, chosen(device))
+        meter = measure.Meter(config, pool, ids[needed], places[0], list(places[1:]), lpips, chosen(device))
         yield slice(start - images.start, start - images.start + len(own)), meter

@@ -31,15 +31,14 @@ def run(bench: Bench) -> pd.DataFrame:
     tables = []
     for source, x in sources.items():
         meter = Meter(config, x, ids)
-        unrelated = meter.against_others(x, meter.features_of_x)
-        tables.append(meter.rows(unrelated, source=source, kind="unrelated", mu=0.0))
+        tables.append(meter.against_others(x, meter.features_of_x, source=source, kind="unrelated", mu=0.0))
         for mu in progress([m for m in config.mechanism.mu if m <= LARGEST_MU], f"transition {source}"):
             rule = Mechanism(mu, config.mechanism.max_grad_norm)
             seen = release_analytic(x, ids, ids, rule, f"{config.dataset} {source}", config.seed)
             for chosen_attack in attacks:
                 images = reconstruct.reconstruct(bench.within(seen), bench.network, chosen_attack, config.seed)
-                features = meter.features(images)
-                for kind, measure in (("own", meter.against_targets), ("others", meter.against_others)):
-                    tables.append(meter.rows(measure(images, features), source=source, kind=kind, mu=mu))
+                pair, tag = (images, meter.features(images)), {"source": source, "mu": mu}
+                tables.append(meter.rows(meter.against_targets(*pair), other=ids.numpy(), kind="own", **tag))
+                tables.append(meter.against_others(*pair, kind="others", **tag))
     found = pd.concat(tables, ignore_index=True)
     return found[found["metric"] != "psnr"].reset_index(drop=True)
