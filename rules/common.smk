@@ -11,7 +11,7 @@ from vpaudit.report import captions, figures
 from vpaudit.study import config as configuration, depends, shards
 from snakemake.exceptions import WorkflowError
 from vpaudit.base.errors import VpauditError
-from vpaudit.study.layout import Layout
+from vpaudit.study.layout import MEASURED, Layout
 
 try:
     STUDY = configuration.resolve(
@@ -152,10 +152,7 @@ def arrays():
 def figure_inputs(wildcards):
     """Tables, the figure's own module, and for the image grid the arrays."""
     own = figure_code(wildcards.figure)
-    tables = [
-        PATHS.table(table)
-        for table in ("metrics", "baselines", "consistency", "bounds")
-    ]
+    tables = [PATHS.table(table) for table in (*MEASURED, "bounds")]
     return tables + own + (arrays() if wildcards.figure == "reconstructions" else [])
 
 

@@ -1,17 +1,13 @@
-# in:  parts of every mu      out: metrics.parquet, baselines.parquet, consistency.parquet, summary.json, run.json
+# in:  parts of every mu      out: {metrics,baselines,consistency,references}.parquet, summary.json, run.json
 
 
 rule collect:
     input:
         PATHS.part("baselines", "unrelated"),
-        [
-            PATHS.part(table, part)
-            for table in ("metrics", "baselines", "consistency")
-            for part in PARTS
-        ],
+        [PATHS.part(table, part) for table in MEASURED for part in PARTS],
         code("collect"),
     output:
-        [PATHS.table(table) for table in ("metrics", "baselines", "consistency")],
+        [PATHS.table(table) for table in MEASURED],
     log:
         PATHS.log("collect"),
     benchmark:
@@ -26,10 +22,7 @@ rule collect:
 
 rule summary:
     input:
-        [
-            PATHS.table(table)
-            for table in ("metrics", "baselines", "consistency", "bounds")
-        ],
+        [PATHS.table(table) for table in (*MEASURED, "bounds")],
         [PATHS.experiment_claims(name) for name in STUDY.experiments.with_study],
         code("summary"),
     output:

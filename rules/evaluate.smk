@@ -1,4 +1,4 @@
-# in:  targets.npz, reconstructions      out: results/<study>/parts/{metrics,baselines,consistency}/mu=<part>.parquet
+# in:  targets.npz, reconstructions, references      out: results/<study>/parts/<table>/mu=<part>.parquet
 
 
 rule baseline:
@@ -27,11 +27,11 @@ rule evaluate:
     input:
         PATHS.targets,
         PATHS.reconstruction("{part}"),
+        PATHS.references("{part}"),
+        PATHS.gaussian / "gaussian.safetensors",
         code("evaluate"),
     output:
-        PATHS.part("metrics", "{part}"),
-        PATHS.part("baselines", "{part}"),
-        PATHS.part("consistency", "{part}"),
+        [PATHS.part(table, "{part}") for table in MEASURED],
     log:
         PATHS.log("evaluate-{part}"),
     benchmark:
@@ -50,8 +50,4 @@ rule evaluate:
 rule stage_evaluate:
     input:
         PATHS.part("baselines", "unrelated"),
-        [
-            PATHS.part(table, part)
-            for table in ("metrics", "baselines", "consistency")
-            for part in PARTS
-        ],
+        [PATHS.part(table, part) for table in MEASURED for part in PARTS],

@@ -1,4 +1,4 @@
-# in:  observations/mu=<part>.npz, priors      out: results/<study>/reconstructions/mu=<part>.npz
+# in:  observations/mu=<part>.npz, priors      out: results/<study>/{reconstructions,references}/mu=<part>.npz
 # One job a mu, all attacks inside, because starting torch and diffusers costs seconds. Finished shards are in work/.
 
 
@@ -11,6 +11,7 @@ rule reconstruct:
         code("reconstruct"),
     output:
         PATHS.reconstruction("{part}"),
+        PATHS.references("{part}"),
     log:
         PATHS.log("reconstruct-{part}"),
     benchmark:
@@ -28,4 +29,4 @@ rule reconstruct:
 
 rule stage_reconstruct:
     input:
-        [PATHS.reconstruction(part) for part in PARTS],
+        [f(part) for f in (PATHS.reconstruction, PATHS.references) for part in PARTS],

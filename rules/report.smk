@@ -5,10 +5,7 @@ rule report:
     input:
         PATHS.summary,
         PATHS.run,
-        [
-            PATHS.table(table)
-            for table in ("metrics", "baselines", "consistency", "bounds")
-        ],
+        [PATHS.table(table) for table in (*MEASURED, "bounds")],
         [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
         arrays(),
         code("report"),

@@ -9,8 +9,9 @@ import pandas as pd
 
 from vpaudit.base import checks, files
 from vpaudit.base.errors import VpauditError
+from vpaudit.study.layout import MEASURED
 
-TABLES = ("metrics", "baselines", "consistency", "bounds")
+TABLES = (*MEASURED, "bounds")
 VALUES = ("value", "low", "high", "agreement", "achieved")
 
 

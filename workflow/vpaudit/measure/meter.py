@@ -7,11 +7,14 @@ import torch
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import generator
 from vpaudit.measure import agreement, metrics
+from vpaudit.privacy.mechanism import Mechanism, separation
 from vpaudit.study.config import Config
 
 CONSISTENCY = {"dataset": str, "image": int, "prior": str, "attack": str, "mu": float, "metric": str}
 CONSISTENCY |= {"agreement": float, "achieved": float}
 NO_PARTNER = -1  # in the column `other`: the mean image is none of the targets
+REFERENCES = {"dataset": str, "image": int, "prior": str, "attack": str, "mu": float, "reference": str}
+REFERENCES |= {"separation": float, "draw": int, "metric": str, "value": float}
 
 
 # Pixels whose LPIPS features (33 MB for each image of 256 x 256, VGG) are held at once: 128 images up to 64 x 64, 8 of
@@ -73,10 +76,10 @@ class Meter:
         return self.features_of_pool and [layer[places.to(layer.device)] for layer in self.features_of_pool]
 
     def compare(self, a, b, a_features, b_features) -> dict[str, torch.Tensor]:
-        """{metric: (N,)} on the CPU between two batches of images and their features."""
+        """{metric: (N,)} on the CPU between two batches of images and their features; without these no LPIPS."""
         values = metrics.compute(self.names, a.to(self.device), b.to(self.device))
         values = {name: value.cpu() for name, value in values.items()}
-        if self.lpips:
+        if a_features:
             values[self.lpips_name] = self.lpips.distance(a_features, b_features)
         return values
 
@@ -121,10 +124,35 @@ def measure(
     achieved = [meter.against_targets(*pair) for pair in zip(draws, features)]
     tables = [meter.rows(v, knowledge=knowledge, rounds=1, draw=k, **tag) for k, v in enumerate(achieved)]
     others = meter.against_others(draws[0], features[0], kind="reconstruction_vs_other", **tag)
-    agreed = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in CONSISTENCY.items()})
+    agreed = no_rows(CONSISTENCY)
     if len(draws) > 1:
         agreed = agreement_rows(meter, draws, features, achieved, tag)
     return {"metrics": pd.concat(tables), "baselines": others, "consistency": agreed}
+
+
+def without_target(
+    meter: Meter, made: dict[str, torch.Tensor], rule: Mechanism, mean: torch.Tensor, names: list[str]
+) -> pd.DataFrame:
+    """What attacks made of releases that do not hold the target, measured against the target.
+
+    Args:
+        made: {"<reference>.<prior>.<attack>": (K, N, C, H, W)}; mean: the image that the reference "mean" releases.
+        names: of the metrics.
+    """
+    tables = [no_rows(REFERENCES)]
+    for name, draws in made.items():
+        tag = dict(zip(("reference", "prior", "attack"), name.split(".")))
+        away = separation(meter.x.cpu(), tag["reference"], mean, rule).numpy()
+        for k, images in enumerate(draws):
+            values = meter.against_targets(images, meter.features(images) if meter.lpips_name in names else None)
+            wanted = {metric: values[metric] for metric in names if metric in values}
+            tables.append(meter.rows(wanted, mu=rule.mu, separation=away, draw=k, **tag))
+    return pd.concat([table for table in tables if len(table)] or tables)[list(REFERENCES)]
+
+
+def no_rows(columns: dict[str, type]) -> pd.DataFrame:
+    """An empty table of these columns."""
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
 
 def agreement_rows(meter: Meter, draws, features, achieved, tag: dict) -> pd.DataFrame:

@@ -122,6 +122,38 @@ def release_analytic(
     return Observation(y.float(), lam, mechanism.sigma, ids, labels, dataset, mechanism.mu, empty)
 
 
+REFERENCES = ("noise", "mean")  # releases without the target: what is in its place
+
+
+def release_without_target(
+    seen: Observation, reference: str, mean: torch.Tensor, mechanism: Mechanism, seed: int, draw: int = 0
+) -> Observation:
+    """sigma W ("noise"), or lambda mean + sigma W ("mean"): a release of the law of `seen`, told the same lambda.
+
+    Args:
+        seen: gives lambda, class and key of each target; nothing of y is used. mean: (C, H, W) or (C, 1, 1).
+        draw: number of the release; W is keyed by it, by the image and by the reference, and is never that of `seen`.
+    """
+    if reference not in REFERENCES:
+        raise VpauditError(f"no reference release {reference!r}", f"known: {', '.join(REFERENCES)}")
+    keys = [(*release_key(seed, seen.dataset, i, seen.mu, draw), reference) for i in seen.ids.tolist()]
+    y = mechanism.sigma * KeyedNoise(keys, seen.y.shape[1:])().double()
+    if reference == "mean":
+        y = y + per_image(seen.lam) * mean.double()
+    return replace(seen, y=y.float(), blank=None)
+
+
+def separation(x: torch.Tensor, reference: str, mean: torch.Tensor, mechanism: Mechanism) -> torch.Tensor:
+    """float64 (B,): rho = |lambda z - v| / C of targets z = x (B, C, H, W) and what is released in their place, v.
+
+    1 for noise, v = 0, where |lambda z| = C; of an image that is not clipped that is from above.
+    """
+    if reference == "noise":
+        return torch.ones(len(x), dtype=torch.float64)
+    away = (x.double() - mean.double()).flatten(1).norm(dim=1)
+    return mechanism.clip_factor(x) * away / mechanism.max_grad_norm
+
+
 class ImprintLayer(torch.nn.Module):
     """Bias-free linear layer whose loss is the sum of its outputs: each row's gradient is the input image."""
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from vpaudit.attack import reconstruct as attack
 from vpaudit.base import files, pixels
 from vpaudit.base.errors import VpauditError
-from vpaudit.privacy.mechanism import Observation
+from vpaudit.privacy.mechanism import Mechanism, Observation, release_without_target
 from vpaudit.stages.adversary import Priors, read_observation
 from vpaudit.study import depends
 from vpaudit.study.checkpoints import Journal
@@ -27,47 +27,70 @@ class Job:
     conditioning: str
     draw: int
     seen: Observation
+    reference: str = ""
 
     @property
     def name(self) -> str:
-        """Of the array that holds the result: the tables' columns `prior` and `attack`."""
+        """Of the array that holds the result: the tables' columns `prior` and `attack`, before them any `reference`."""
         prior = {"raw": "none", "wiener": "gaussian"}.get(self.settings.kind, self.conditioning)
-        return f"{prior}.{self.settings.name}"
+        return f"{self.reference}.{prior}.{self.settings.name}".removeprefix(".")
 
     def key(self, config: Config) -> list:
         """All that the result depends on besides files, for its checkpoint."""
         plain = self.settings.model_dump(exclude={"draws", "conditioning"})
         prior = [config.prior.precision, config.prior.rows]
-        return [plain, self.conditioning, self.draw, config.seed, *prior, config.jobs.store, self.seen.ids.tolist()]
+        shard = [config.seed, *prior, config.jobs.store, self.seen.ids.tolist(), self.reference]
+        return [plain, self.conditioning, self.draw, *shard]
 
 
 def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto") -> None:
-    """observations/mu=<part>.npz -> reconstructions/mu=<part>.npz: every attack, conditioning and draw."""
+    """observations/mu=<part>.npz -> reconstructions and references: every attack, conditioning and draw."""
     seen = read_observation(config, layout.observation(part))
     priors = Priors(config, layout, device)
     inputs = [layout.observation(part), *priors.files()]
     journal = Journal(layout.work / "reconstruct" / f"mu={part}", depends.code("reconstruct"), inputs)
-    todo, made = list(jobs(config, seen)), {}
-    total = sum(len(job.seen) * job.settings.steps for job in todo)
+    todo = {
+        layout.reconstruction(part): list(jobs(config, seen)),
+        layout.references(part): list(reference_jobs(config, seen, priors)),
+    }
+    total = sum(len(job.seen) * job.settings.steps for some in todo.values() for job in some)
     with tqdm(total=total, desc=f"mu={part}", unit="call", disable=None, ascii=True, ncols=79) as bar:
-        for job in todo:
-            finished = journal(job.key(config), lambda job=job: shard(config, priors, job))
-            made.setdefault(job.name, []).append(finished)
-            bar.update(len(job.seen) * job.settings.steps)
-    with files.atomic(layout.reconstruction(part)) as temporary:
-        np.savez(temporary, **{name: _stacked(shards, len(seen)) for name, shards in made.items()})
+        for path, some in todo.items():
+            made = {}
+            for job in some:
+                finished = journal(job.key(config), lambda job=job: shard(config, priors, job))
+                made.setdefault(job.name, []).append(finished)
+                bar.update(len(job.seen) * job.settings.steps)
+            with files.atomic(path) as temporary:
+                np.savez(temporary, **{name: _stacked(shards, len(seen)) for name, shards in made.items()})
     if not config.jobs.keep_checkpoints:
         journal.drop()
 
 
 def jobs(config: Config, seen: Observation) -> Iterator[Job]:
     """Attack by attack, conditioning by conditioning, draw by draw, shard by shard."""
+    for settings in config.attacks_run:
+        for conditioning, draw in itertools.product(_told(settings, seen), range(settings.draws)):
+            yield from (Job(settings, conditioning, draw, some) for some in _shards(config, seen))
+
+
+def reference_jobs(config: Config, seen: Observation, priors: Priors) -> Iterator[Job]:
+    """The same of the attacks whose success is compared, on releases that do not hold the target."""
+    rule = Mechanism(seen.mu, config.mechanism.max_grad_norm)
+    for reference, draw in itertools.product(config.success.references, range(config.success.draws)):
+        without = release_without_target(seen, reference, priors.gaussian.mean, rule, config.seed, draw)
+        for settings in config.compared:
+            for conditioning in _told(settings, seen):
+                yield from (Job(settings, conditioning, draw, s, reference) for s in _shards(config, without))
+
+
+def _told(settings: Attack, seen: Observation) -> list[str]:
     classes = bool((seen.labels >= 0).all())  # images of a folder have none
-    starts = range(0, len(seen), config.shard_size)
-    for settings in config.attacks:
-        told = [c for c in settings.conditioning if classes or c == "unconditional"]
-        for conditioning, draw, start in itertools.product(told, range(settings.draws), starts):
-            yield Job(settings, conditioning, draw, seen[start : start + config.shard_size])
+    return [c for c in settings.conditioning if classes or c == "unconditional"]
+
+
+def _shards(config: Config, seen: Observation) -> Iterator[Observation]:
+    return (seen[start : start + config.shard_size] for start in range(0, len(seen), config.shard_size))
 
 
 def shard(config: Config, priors: Priors, job: Job) -> np.ndarray:

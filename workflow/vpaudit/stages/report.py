@@ -6,12 +6,12 @@ from vpaudit.base import files
 from vpaudit.base.files import write_table
 from vpaudit.study import shards
 from vpaudit.study.config import Config
-from vpaudit.study.layout import Layout
+from vpaudit.study.layout import MEASURED, Layout
 
 
 def collect(config: Config, layout: Layout) -> None:
-    """parts/<table>/mu=*.parquet -> <table>.parquet for metrics, baselines and consistency."""
-    for table in ("metrics", "baselines", "consistency"):
+    """parts/<table>/mu=*.parquet -> <table>.parquet of every table that is measured."""
+    for table in MEASURED:
         names = (["unrelated"] if table == "baselines" else []) + shards.names(config)
         write_table(layout.table(table), pd.concat([pd.read_parquet(layout.part(table, name)) for name in names]))
 

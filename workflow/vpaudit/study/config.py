@@ -16,6 +16,7 @@ from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
 
 Model = TypeVar("Model", bound="Section")
+Metric = Literal["mse", "psnr", "ssim", "ncc", "lpips_vgg_64", "lpips_vgg"]
 
 
 class Section(BaseModel):
@@ -170,8 +171,12 @@ class Attack(Section):
     """One attack, run once for every conditioning and sample (draw)."""
 
     name: str = Field(description="name in the tables")
-    kind: Literal["raw", "wiener", "posterior_mean", "ddim", "multistep", "heun", "ddrm", "few_step"] = Field(
-        description="what is done (workflow/vpaudit/sampling/samplers.py); ddim with eta=1 is DDPM"
+    kind: Literal["raw", "wiener", "posterior_mean", "given_norm", "ddim", "multistep", "heun", "ddrm", "few_step"] = (
+        Field(
+            description="what is done (workflow/vpaudit/sampling/samplers.py); ddim with eta=1 is DDPM; given_norm "
+            "(workflow/vpaudit/attack/given_norm.py) also uses the norm C / lambda, and is left out where no public "
+            "images are"
+        )
     )
     conditioning: list[Literal["unconditional", "true_class", "wrong_class"]] = Field(
         ["unconditional"], description="which class the network is given"
@@ -201,17 +206,44 @@ class Attack(Section):
                 f"attack {self.name!r}: several draws need a stochastic sampler (kind ddim, multistep or ddrm with "
                 "eta > 0, or heun with churn > 0)"
             )
+        if self.kind == "given_norm" and self.knowledge.lam != "known":
+            raise ValueError(
+                f"attack {self.name!r}: given_norm takes the norm from the lambda that it is told, and here "
+                f"lambda is guessed ({self.knowledge.lam}): set knowledge.lam to known, or take kind posterior_mean"
+            )
+        if self.kind == "given_norm" and self.conditioning != ["unconditional"]:
+            raise ValueError(f"attack {self.name!r}: given_norm is told no class: leave conditioning out")
         return self
 
 
 class Evaluate(Section):
     """What is measured, image by image."""
 
-    metrics: list[Literal["mse", "psnr", "ssim", "ncc", "lpips_vgg_64", "lpips_vgg"]] = Field(
+    metrics: list[Metric] = Field(
         ["mse", "psnr", "ssim", "ncc", "lpips_vgg_64"],
         description="unreduced metrics; lpips_vgg from 64 pixels on, lpips_vgg_64 (enlarged) below",
     )
     unrelated: int = Field(4, ge=1, description="other test images each image is compared with, for the baselines")
+    margin: float = Field(
+        0.05, gt=0, lt=1, description="share recovered of the distance to other images below which reconstruction ends"
+    )
+
+
+class Success(Section):
+    """Success of attacks on releases that do not hold the target, which bounds success on those that do."""
+
+    attacks: list[str] = Field(
+        [], description="by name; none named: all of the study that draw nothing at random, without raw"
+    )
+    references: list[Literal["noise", "mean"]] = Field(
+        ["noise", "mean"],
+        description="what is released in the target's place: noise alone, or the mean image at the target's lambda",
+    )
+    draws: int = Field(1, ge=1, description="releases of each reference for each image")
+    metrics: list[Metric] = Field(
+        ["mse", "ssim", "ncc"], description="measured there, of those in evaluate.metrics; LPIPS is costly"
+    )
+    thresholds: int = Field(12, ge=1, description="distances at which success is compared")
 
 
 class Bounds(Section):
@@ -286,10 +318,13 @@ class Config(Section):
             ),
             Attack(name="ddim", kind="ddim", steps=16),
             Attack(name="ddpm", kind="multistep", steps=20, eta=1.0, draws=4),
+            Attack(name="posterior_mean_untold", kind="posterior_mean", knowledge=Knowledge(lam="norm")),
+            Attack(name="ddim_untold", kind="ddim", steps=16, knowledge=Knowledge(lam="norm")),
         ],
         description="what the adversary tries",
     )
     evaluate: Evaluate = Evaluate()
+    success: Success = Success()
     bounds: Bounds = Bounds()
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
@@ -303,6 +338,10 @@ class Config(Section):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"attacks: the name {twice[0]!r} is used twice")
+        for name in self.success.attacks:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, cutoff=0.5) or names
+                raise ValueError(f"success.attacks: the study runs no attack {name!r}; nearest: {', '.join(near)}")
         return self
 
     @property
@@ -313,6 +352,27 @@ class Config(Section):
     def mu_names(self) -> list[str]:
         """The mu grid as file names show it."""
         return [f"{mu:g}" for mu in self.mechanism.mu]
+
+    @property
+    def has_public_images(self) -> bool:
+        """Whether there are images of the targets' kind that the adversary may know: a card's, or `data.train`."""
+        return not self.data.folder or bool(self.data.train)
+
+    @property
+    def attacks_run(self) -> list[Attack]:
+        """The attacks for which the study has what they need."""
+        return [a for a in self.attacks if a.kind != "given_norm" or self.has_public_images]
+
+    @property
+    def compared(self) -> list[Attack]:
+        """The attacks that also run on releases without the target."""
+        plain = [a.name for a in self.attacks if a.kind != "raw" and not a.stochastic]
+        return [a for a in self.attacks_run if a.name in (self.success.attacks or plain)]
+
+    @property
+    def success_metrics(self) -> list[str]:
+        """What is measured there."""
+        return [name for name in self.success.metrics if name in self.evaluate.metrics]
 
     @property
     def lpips(self) -> str | None:

@@ -5,6 +5,9 @@ from pathlib import Path
 from vpaudit.base import files
 from vpaudit.study.config import Config
 
+# Tables of what is measured image by image, each gathered from parts; `references` of releases without the target.
+MEASURED = ("metrics", "baselines", "consistency", "references")
+
 
 class Layout:
     """Paths of a study, relative to the repository's root.
@@ -48,6 +51,10 @@ class Layout:
 
     def reconstruction(self, part: str) -> Path:
         return self.results / "reconstructions" / f"mu={part}.npz"
+
+    def references(self, part: str) -> Path:
+        """What attacks make of releases that do not hold the target."""
+        return self.results / "references" / f"mu={part}.npz"
 
     def part(self, table: str, part: str) -> Path:
         """A table's rows for one part (or, for baselines, "unrelated")."""

@@ -27,10 +27,10 @@ from vpaudit.commands.audit.output import Output
 from vpaudit.priors import find
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
-from vpaudit.study.layout import Layout
+from vpaudit.study.layout import MEASURED, Layout
 
 PRIVATE = 0o077  # taken from the rights of every file
-TABLES = ("metrics", "baselines", "consistency", "bounds", "domain")
+TABLES = (*MEASURED, "bounds", "domain")
 FEWEST = 4  # images that an audit needs: correlations and intervals are over images
 FEW = 20  # images below which intervals say little
 IMAGE_FIGURES = ("reconstructions",)
