@@ -211,7 +211,8 @@ def mu(epsilon: float, delta: float = 1e-5, *, sample_rate: float = 1.0, steps: 
 
 
 def rero(mu, kappa, *, sample_rate: float = 1.0, steps: int = 1):
-    """The most that any adversary who knows n = 1 / kappa equally likely candidates can do: name the right one.
+    """The most that an adversary who sees the releases alone can do with n = 1 / kappa equally likely candidates: name
+    the right one. One that is told more of the target may exceed it (`vpaudit bound advantage`).
 
     gamma = Phi(sqrt(steps) mu + Phi^-1(kappa)) for sample_rate = 1 (Kaissis et al. 2307.03928); for Poisson sampling an
     upper bound, from the privacy loss distribution (Hayes et al. 2302.07225).
