@@ -50,6 +50,7 @@ def write(folder: Path, mu=MU, images: int = 30, lpips: bool = True, ladder_ddim
         "seed": 7,
         "data": {"name": "discs", "folder": None, "images": images},
         "mechanism": {"mu": list(mu), "max_grad_norm": 1.0, "delta": 1e-5},
+        "evaluate": {"margin": 0.05},
         "bounds": {"candidates": CANDIDATES},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

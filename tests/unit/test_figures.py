@@ -16,6 +16,8 @@ from PIL import Image
 from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import number, power
+from vpaudit.commands.docs import engine
+from vpaudit.experiments import catalog
 from vpaudit.experiments.transition.figure import draw
 from vpaudit.report import figures, latex
 from vpaudit.report.figures import grid
@@ -330,25 +332,23 @@ def test_torch_is_never_loaded_by_drawing(results, tmp_path):
 
 
 def test_transition_is_predicted_where_other_images_behave_alike(tmp_path):
-    """A table that copies the study's own values predicts what is measured, in every metric and for both baselines."""
+    """A table that copies the study's own values predicts what is measured, in every metric and at every margin."""
     folder = write(tmp_path / "results")
-    study, rows = Results(folder), []
-    for metric in study.measured:
-        parts = {
-            "own": study.grid("unconditional", "ddim", metric),
-            "others": study.others("ddim", metric),
-            "unrelated": study.unrelated(metric).to_frame(0.0),
-        }
-        for kind, wide in parts.items():
-            long = wide.melt(ignore_index=False, var_name="mu", value_name="value").rename_axis("image").reset_index()
-            rows.append(long.assign(kind=kind, metric=metric))
+    study, keys = Results(folder), ["image", "other", "mu", "metric", "value"]
+    own, pairs = (t.query("prior == 'unconditional' and attack == 'ddim'") for t in (study.metrics, study.baselines))
+    table = pd.concat([own.assign(other=own["image"])[keys], pairs[keys]])
     (folder / "experiments").mkdir()
-    table = pd.concat([pd.concat(rows).assign(source=source) for source in ("reference", "prior")])
-    table.astype({"mu": float}).to_parquet(folder / "experiments" / "transition.parquet", index=False)
+    pd.concat([table.assign(source=source) for source in ("reference", "prior")]).to_parquet(
+        folder / "experiments" / "transition.parquet", index=False
+    )
     figures.write("transition", draw, "", folder, tmp_path / "out")
-    drawn = pd.read_csv(tmp_path / "out" / "transition.csv")
-    of_ddim = drawn[(drawn["quantity"] == "threshold") & (drawn["attack"] == "unconditional, ddim")]
-    found = of_ddim.pivot_table(index=["metric", "kind"], columns="source", values="value")
-    assert set(drawn.loc[drawn["quantity"] != "threshold", "attack"]) > {"unconditional, ddim"}
-    assert np.allclose(found["prior"], found["targets"])
-    assert found["targets"].gt(0).all()
+    drawn = pd.read_csv(tmp_path / "out" / "transition.csv").query("attack == 'unconditional, ddim'")
+    found = drawn.pivot_table(
+        index=["quantity", "metric", "margin", "mu"], columns="source", values=["value", "upper"], dropna=False
+    ).dropna(how="all")
+    assert len(drawn.query("quantity == 'share'")) == 3 * 3 * len(study.mu)
+    assert len(drawn.query("quantity == 'end'")) == 3 * 3 * 3
+    for column in ("value", "upper"):
+        assert np.allclose(found[column]["prior"], found[column]["targets"], equal_nan=True)
+    card = catalog.card("transition")
+    assert "up to µ = –; training images predict –" in engine.answer(card, drawn)

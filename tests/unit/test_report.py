@@ -5,10 +5,11 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from fake_results import MU, UNRELATED, write, write_figures
+from fake_results import MU, write, write_figures
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import number
@@ -130,40 +131,56 @@ def test_numbers_are_those_of_the_tables(study, page):
 def test_bland_output_is_no_success(study):
     """Output that is as near to any image as to its own has a share of 0, however small its error."""
     read = Results(study / "results")
-    pick = "prior == 'unconditional' and attack == 'ddim' and metric == 'mse'"
-    base = read.others("ddim", "mse").stack()
-    rows = read.metrics.query(pick).copy()
     for share in (0.0, 0.5):
-        rows["value"] = (1 - share) * base.loc[list(zip(rows["image"], rows["mu"]))].to_numpy()
-        read.metrics = rows
-        assert read.recovered("ddim")[["value", "low", "high"]].to_numpy() == pytest.approx(share)
+        read.metrics = worse(read, "mse", 1 - share)
+        assert read.recovered("ddim")[["value", "low", "high", "upper"]].to_numpy() == pytest.approx(share, abs=1e-6)
 
 
 def test_plain_words_follow_the_numbers(study):
     read = Results(study / "results")
-    summary = {"claims": []}
-    sentences = words.plain_words(read, summary)
+    *sentences, end = words.plain_words(read)
+    assert end.startswith("Is there noise so strong")
     assert sentences[0].startswith("At µ = 1 (ε = 4.38), the strongest noise tested,")
     assert words.WORDS[-1] in sentences[-1]
     steps = [next(i for i, words in enumerate(words.WORDS) if words in s) for s in sentences]
     assert steps == sorted(set(steps))
-    worse = read.metrics.copy()
-    worse.loc[worse["metric"] == "mse", "value"] = UNRELATED["mse"]
-    read.metrics = worse
-    sentences = words.plain_words(read, summary)
-    assert len(sentences) == 1
-    assert words.NOTHING in sentences[0]
+    read.metrics = worse(read, "mse", 1.0)
+    sentence, _ = words.plain_words(read)
+    assert f"{words.NOTHING} (less than 5" in sentence
 
 
-def test_the_end_of_success_is_told_once_for_metrics_with_one_answer(study):
-    claim = {"value": 1.0, "low": 1.0, "high": 1.0, "measured": "the threshold is below the grid"}
-    found = {"value": 2.5, "low": 2.0, "high": 3.0, "measured": "threshold at µ = 2.50"}
-    metrics = {"mse": claim, "ssim": claim, "lpips_vgg_64": found}
-    claims = [{**c, "family": "end_of_success", "baseline": "others", "metric": m} for m, c in metrics.items()]
-    (sentence,) = words.end_of_success(Results(study / "results"), {"claims": claims})
-    assert sentence.endswith(
-        "By MSE and SSIM, the threshold is below the grid; by LPIPS-VGG, threshold at µ = 2.50 [2, 3]."
-    )
+def worse(read: Results, metric: str, *shares: float) -> pd.DataFrame:
+    """Metrics in which DDIM and the best guess keep these shares of the distance to other images, by rising mu."""
+    table = read.metrics.copy()
+    for attack in ("posterior_mean", "ddim"):
+        others = read.others(attack, metric)
+        here = (table["prior"] == "unconditional") & (table["attack"] == attack) & (table["metric"] == metric)
+        for place, mu in enumerate(others.columns):
+            row = here & np.isclose(table["mu"], mu)
+            share = shares[min(place, len(shares) - 1)]
+            table.loc[row, "value"] = share * others[mu].loc[table.loc[row, "image"]].to_numpy()
+    return table
+
+
+def test_the_end_is_told_by_margin_and_once_for_metrics_with_one_answer(study):
+    read = Results(study / "results")
+    for metric, shares in (("mse", (0.97, 0.85)), ("ssim", (1.0,)), ("lpips_vgg_64", (1.0,))):
+        read.metrics = worse(read, metric, *shares)
+    (sentence,) = words.end_of_success(read)
+    assert "DDIM recovers by MSE, less than 5\u00a0% up to µ = 1.12, less than 10\u00a0% up to µ = 1.50" in sentence
+    assert "more than 1\u00a0%, or not shown to be less, at every µ asked (a smaller µ would settle it); by" in sentence
+    assert sentence.endswith("by 1 − SSIM and LPIPS-VGG, less than 1\u00a0% at every µ asked.")
+
+
+@pytest.mark.parametrize(("value", "low", "said"), [
+    (0.03, -0.1, "more images"), (0.2, 0.1, "a smaller µ"), (0.07, -0.1, "a smaller µ, or more images,"),
+])  # fmt: skip
+def test_what_would_settle_an_end_is_told(value, low, said):
+    assert words.remedy({"value": value, "low": low}, 0.05) == said
+
+
+def test_an_interval_without_an_end_is_called_open():
+    assert words.percent({"value": 0.5, "low": -np.inf, "high": np.inf}) == "50\u00a0% [open, open]"
 
 
 def test_provenance_and_limits_are_told(page):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.sparse import csr_array
 from scipy.special import kl_div, ndtr, ndtri
-from scipy.stats import beta, rankdata, wilcoxon
+from scipy.stats import beta, rankdata
 from scipy.stats import t as student
 
 from vpaudit.base import checks
@@ -130,31 +130,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1)
     return adjusted
-
-
-def crossing(mu: list[float], gap: np.ndarray) -> float:
-    """The mu at which gap (> 0: attack better than unrelated) last becomes positive, linear in log mu.
-
-    The grid's first value if the gap is positive throughout, NaN if it is not positive at the grid's end.
-    """
-    if gap[-1] <= 0:
-        return float("nan")
-    below = np.flatnonzero(gap <= 0)
-    if not len(below):
-        return float(mu[0])
-    i = below[-1]
-    share = -gap[i] / (gap[i + 1] - gap[i])
-    return float(np.exp(np.log(mu[i]) + share * (np.log(mu[i + 1]) - np.log(mu[i]))))
-
-
-def last_indistinct(mu: list[float], gap: np.ndarray, level: float = 0.05) -> float:
-    """The largest mu at which gaps (n, K) of n images are not shown to be positive: NaN if they are at every mu.
-
-    One-sided Wilcoxon signed-rank test at each mu, with Holm's correction over the grid.
-    """
-    p = np.array([wilcoxon(column, alternative="greater").pvalue if np.any(column) else 1.0 for column in gap.T])
-    shown = holm(p) <= level
-    return float("nan") if shown.all() else float(np.asarray(mu)[~shown].max())
 
 
 def clopper_pearson(successes, trials, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:

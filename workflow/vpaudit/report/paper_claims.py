@@ -5,17 +5,17 @@ Everything is computed from the tables under results/<study>/; a claim that the 
 
 import importlib.metadata
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from vpaudit.base import files, machine, places, stats
-from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
+from vpaudit.base import files, machine, places
+from vpaudit.base.labels import LABELS, LPIPS, MAIN_METRICS, METRICS
+from vpaudit.report import words
 from vpaudit.report.claims import LEFT_OPEN, OURS, Claim, course_of, over_mu
 from vpaudit.report.results import Results
 from vpaudit.study.config import Config
@@ -25,6 +25,7 @@ PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-account
 CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
 PUBLIC_KEYS = ("repo", "revision", "licence", "trained_on", "source_sha256")  # of a prior fetched from the hub
 MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from the matched noise level
+UNRELATED = 5.0  # the largest mu at which the paper calls output unrelated to its target
 
 
 def build(config: Config, layout: Layout) -> dict:
@@ -120,71 +121,23 @@ def grows_with_mu(study: Results) -> list[Claim]:
     return claims
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The mu below which an attack's output is no closer to its own target than a baseline is.
-
-    Attributes:
-        state: "inside" the grid of mu; "below" it: output is closer even at the smallest mu; "above": not even at the
-            largest. Only inside is there a value; where all of its interval is at the grid's edge there is none.
-    """
-
-    attack: str
-    metric: str
-    baseline: str
-    state: Literal["below", "inside", "above"]
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-def threshold(study: Results, attack: str, metric: str, baseline: str) -> Threshold:
-    """Where the mean gap to the baseline, "unrelated" or "others" (`Results.gap`), changes its sign."""
-    gap = study.gap("unconditional", attack, metric, baseline).to_numpy()
-    found = [float(v) for v in stats.bootstrap(gap, lambda rows: stats.crossing(study.mu, rows.mean(0)))]
-    state = "inside"
-    if np.isnan(found[0]):
-        state = "above"
-    elif found[0] <= study.mu[0] or found[2] <= study.mu[0]:
-        state = "below"
-    if found[2] <= study.mu[0]:
-        found = [float("nan")] * 3
-    return Threshold(attack, metric, baseline, state, *found, len(gap))
-
-
-BASELINES = {  # in the ids and tables: what the output is compared with
-    "unrelated": ("test_vs_test", "unrelated test images are to each other", "unrelated images"),
-    "others": ("reconstruction_vs_other", "it is to the targets of other images", "other targets"),
-}
-FOUND = {
-    "above": "at no µ of the grid is output closer",
-    "below": "the threshold is below the grid: at µ = {first:g} output is already closer",
-    "inside": "threshold at µ = {value:.2f}",
-}
-
-
 def end_of_success(study: Results, attack: str = "ddim") -> list[Claim]:
-    """The mu below which output is no closer to its target than unrelated images are, for both baselines."""
+    """How much is recovered up to the mu where the paper calls output unrelated, and up to which mu less than a margin.
+
+    The claims' `by_mu` hold the one-sided limit `upper` beside each interval.
+    """
     claims = []
     for metric, _, _ in measured_grids(study, attack):
-        for baseline, (kind, text, short) in BASELINES.items():
-            end = threshold(study, attack, metric, baseline)
-            course = course_of(study.mu, study.gap("unconditional", attack, metric, baseline).to_numpy())
-            # at the grid's first mu output cannot be told from unrelated, and from some mu on it can
-            told = float(course["low"].iloc[0]) <= 0 < float(course["low"].iloc[-1]) and not np.isnan(end.value)
-            found = FOUND[end.state].format(first=study.mu[0], value=end.value)
-            words = texts("end_of_success", metric, text=text, short=short, found=found)
-            if end.low <= study.mu[0]:
-                words["note"] += " Its interval is open below: it ends at the grid's first µ."
-            claims.append(
-                Claim(
-                    id=f"end_of_success_{metric}_{kind}", **words, value=end.value, low=end.low, high=end.high, n=end.n,
-                    verdict="confirmed with a caveat" if told else "inconclusive",
-                    by_mu=course[["mu", "value", "low", "high"]].to_dict("records"),
-                    family="end_of_success", metric=metric, baseline=baseline, attack=attack,
-                )
-            )  # fmt: skip
+        shares = study.recovered(attack, metric)
+        asked = shares[shares["mu"] <= UNRELATED]
+        about = {"family": "end_of_success", "metric": metric, "baseline": "others", "attack": attack}
+        told = texts(
+            "end_of_success", metric, margin=words.whole(study.margin), ends=words.ended(shares, study.margins),
+            attack=LABELS[attack], unrelated=f"{UNRELATED:g}", distance=words.distance(metric),
+        )  # fmt: skip
+        for claim in over_grid(f"end_of_success_{metric}", asked, study.margin, False, about, told):
+            claim.by_mu = shares[["mu", "value", "low", "high", "upper"]].to_dict("records")
+            claims.append(claim)
     return claims
 
 

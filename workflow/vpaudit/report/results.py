@@ -18,6 +18,7 @@ ATTACKS = (  # (prior, attack) that tables and figures compare, from the least k
     ("unconditional", "ddim"),
     ("unconditional", "ddpm"),
 )
+MARGINS = (0.01, 0.05, 0.1)
 
 
 class Results:
@@ -57,6 +58,16 @@ class Results:
     def candidates(self) -> int:
         """n of the adversary who picks the target out of n candidates; kappa = 1/n."""
         return int(self.config["bounds"]["candidates"])
+
+    @property
+    def margin(self) -> float:
+        """Share recovered below which reconstruction is said to have ended."""
+        return float(self.config["evaluate"]["margin"])
+
+    @property
+    def margins(self) -> tuple[float, ...]:
+        """Those for which an end is told: `MARGINS` and the study's own, rising."""
+        return tuple(sorted({*MARGINS, self.margin}))
 
     @property
     def measured(self) -> list[str]:
@@ -137,37 +148,17 @@ class Results:
         value, low, high = stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
         return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(both)})
 
-    def gap(self, prior: str, attack: str, metric: str, kind: str = "others") -> pd.DataFrame:
-        """(images, mu): by how much output is closer to its own target than to others; > 0 in every metric: closer.
+    def recovered(self, attack: str | None, metric: str = "mse", prior: str = "unconditional") -> pd.DataFrame:
+        """`share_recovered` of an attack in a metric; empty if the study did not run it.
 
-        Args:
-            kind: "others": output against the targets of other images, so that bland output, which is near to every
-                image, is no success; "unrelated": test images against other test images, the same at every mu.
-
-        Returns:
-            An empty table if the study did not run the attack.
+        Against the targets of other images: measured against unrelated test images, bland output would count as
+        success, because the mean of all images already halves their squared error.
         """
         own = self.grid(prior, attack, metric)
-        if kind == "unrelated":
-            other = pd.DataFrame({mu: self.unrelated(metric) for mu in own.columns}).reindex(own.index)
-        else:
-            other = self.others(attack, metric, prior).reindex(index=own.index, columns=own.columns)
-        if other.isna().any(axis=None):
+        others = self.others(attack, metric, prior).reindex(index=own.index, columns=own.columns)
+        if others.isna().any(axis=None):
             raise VpauditError("baselines.parquet lacks images of metrics.parquet", "run the stage `evaluate` again")
-        return own - other if METRICS[metric].higher_is_better else other - own
-
-    def recovered(self, attack: str | None) -> pd.DataFrame:
-        """mu, value, low, high, n: by how much output's squared error is smaller against its own target than others'.
-
-        Of the unconditional prior. 0 is output that would suit any image as well, however bland; 1 is the target. The
-        measure against unrelated test images would not do: the mean of all images already halves their squared error.
-        """
-        own = self.grid("unconditional", attack, "mse")
-        if own.empty:
-            return curve_of(own)
-        both = np.stack([own.to_numpy(), self.gap("unconditional", attack, "mse").to_numpy()], axis=1)
-        value, low, high = stats.bootstrap(both, lambda r: r[:, 1].mean(0) / (r[:, 0] + r[:, 1]).mean(0))
-        return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high, "n": len(both)})
+        return share_recovered(own, others, metric)
 
     def rank_correlations(self, metric: str) -> pd.DataFrame:
         """mu, value, low, high, n: Spearman's rho over images between agreement and achievement, within each mu."""
@@ -199,11 +190,41 @@ def projected(pairs: pd.DataFrame) -> pd.DataFrame:
     if pairs.empty:
         return pairs.pivot_table(index="image", columns="mu", values="value")
     number = pairs.groupby(["image", "mu"]).cumcount()
-    wide = pairs.assign(number=number).pivot(index=["number", "image"], columns="mu", values=["value", "other"])
+    keys, columns = ["number", "image"], ["value", "other"]
+    wide = pairs.assign(number=number).pivot_table(index=keys, columns="mu", values=columns)
     ids, mu = np.unique(pairs["image"]), wide["value"].columns
     values = wide["value"].to_numpy().reshape(-1, len(ids), len(mu))
     partners = np.searchsorted(ids, wide["other"].iloc[:, 0].to_numpy().reshape(-1, len(ids)))
     return pd.DataFrame(stats.projected(values, partners), index=pd.Index(ids, name="image"), columns=mu)
+
+
+def share_recovered(own: pd.DataFrame, others: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """By how much output is closer to its own target than to other images, as a share: 1 - own / others, of means.
+
+    0 is output that would suit any image as well, however bland; 1 is the target. Of a similarity 1 - its value is
+    taken for a distance.
+
+    Args:
+        own, others: (images, mu) of the metric, the latter `projected`.
+
+    Returns:
+        mu, value, low, high (95 %), n, and upper: the one-sided 95 % limit, which decides where reconstruction ends.
+    """
+    if own.empty:
+        return curve_of(own).assign(upper=[])
+    pair = [(1 - rows if METRICS[metric].higher_is_better else rows).to_numpy() for rows in (own, others)]
+    value, low, high = stats.share_recovered(*pair)
+    upper = stats.share_recovered(*pair, level=2 * stats.LEVEL - 1)[2]
+    return pd.DataFrame({"mu": own.columns, "value": value, "low": low, "high": high, "n": len(own), "upper": upper})
+
+
+def ends(shares: pd.DataFrame, margins: tuple[float, ...]) -> dict[float, float]:
+    """{margin: the largest mu up to which less of the distance between images is recovered}; NaN: at no mu asked.
+
+    Args:
+        shares: mu and upper, as of `share_recovered`.
+    """
+    return {m: stats.end_of_reconstruction(shares["mu"], shares["upper"], m) for m in margins}
 
 
 def curve_of(grid: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import yaml
 
 from vpaudit.base import stats
 from vpaudit.base.labels import LABELS, METRICS, number
-from vpaudit.report.results import Results
+from vpaudit.report.results import Results, ends
 
 BLANK = "\u00a0"  # between a number and %, which stay on one line
 STEPS = (0.1, 0.5, 0.85, 0.95)
@@ -24,7 +24,8 @@ WORDS = (
     "a clear likeness",
     "nearly every detail",
 )
-NOTHING = "nothing of its own image, no better than guessing"
+NOTHING = "next to nothing of its own image"
+UNTOLD = "nothing that could be told from guessing with so few images"
 GUESSES = ("posterior_mean", "ddim", "ddpm", "few_step")  # the first of these that was run is the best guess
 
 
@@ -39,8 +40,18 @@ def valued(row, name: str = "") -> str:
 
 def percent(row, name: str = "") -> str:
     """A share with its interval, 86 % [84, 88]; `name` as for `valued`."""
-    value, low, high = (round(100 * row[key]) for key in _keys(name))
-    return f"{value}{BLANK}% [{low}, {high}]".replace("-", "−")
+    value, low, high = (_rounded(row[key]) for key in _keys(name))
+    return f"{value}{BLANK}% [{low}, {high}]"
+
+
+def whole(value: float) -> str:
+    """A share in percent, without digits where it has none: 5 %, 0.5 %."""
+    return f"{100 * value:.3g}{BLANK}%"
+
+
+def _rounded(value: float | None) -> str:
+    """A share in whole percent; of an interval without an end, as it is written in JSON too, "open"."""
+    return str(round(100 * value)).replace("-", "−") if value is not None and np.isfinite(value) else "open"
 
 
 def _keys(name: str) -> tuple[str, str, str]:
@@ -68,6 +79,34 @@ def smaller(row, name: str = "") -> str:
     return f"{percent(row, name)} smaller against its own image than against other images"
 
 
+def distance(metric: str) -> str:
+    """What the share recovered is a share of."""
+    label = METRICS[metric].label
+    return f"1 − {label}" if METRICS[metric].higher_is_better else label
+
+
+def ended(shares: pd.DataFrame, margins: tuple[float, ...]) -> str:
+    """Up to which mu less than each margin is recovered; the largest margin of which none is small enough, and why."""
+    last, found = float(shares["mu"].iloc[-1]), ends(shares, margins)
+    shown = {end: margin for margin, end in reversed(found.items()) if not np.isnan(end)}  # of one end the least margin
+    parts = [
+        f"less than {whole(margin)} {'at every µ asked' if end == last else f'up to µ = {number(end)}'}"
+        for end, margin in sorted(shown.items())
+    ]
+    if any(np.isnan(end) for end in found.values()):
+        margin = max(m for m, end in found.items() if np.isnan(end))
+        text = f"more than {whole(margin)}, or not shown to be less, at every µ asked"
+        parts.append(f"{text} ({remedy(shares.iloc[0], margin)} would settle it)")
+    return ", ".join(parts)
+
+
+def remedy(row, margin: float) -> str:
+    """What would show a share below a margin where it is not shown at the smallest mu, `row`."""
+    if row["value"] < margin:
+        return "more images"
+    return "a smaller µ" if row["low"] >= margin else "a smaller µ, or more images,"
+
+
 def named(study: Results, mu: float) -> str:
     """What reconstruction robustness allows at this mu; nothing where the bound was not computed."""
     gamma = at(study.bound("rero", "gamma"), mu)
@@ -84,9 +123,11 @@ def step(value: float) -> int:
     return int(np.searchsorted(STEPS, value, side="right"))
 
 
-def shows(row) -> str:
-    """What a best guess shows, by the share of squared error it removes: value and low of its interval."""
-    return NOTHING if row["low"] <= 0 else WORDS[step(row["value"])]
+def shows(row, margin: float) -> str:
+    """What a best guess shows, by the share recovered with its limits: a row of `Results.recovered`."""
+    if row["upper"] < margin:
+        return f"{NOTHING} (less than {whole(margin)})"
+    return f"{UNTOLD} (up to {whole(row['upper'])})" if row["low"] <= 0 else WORDS[step(row["value"])]
 
 
 def best_guess(study: Results) -> str | None:
@@ -122,37 +163,25 @@ def audit(study: Results, summary: dict) -> list[dict]:
         levels.append({
             "mu": mu,
             "epsilon": study.epsilon(mu),
-            "shows": "not measured" if row is None else shows(row),
+            "shows": "not measured" if row is None else shows(row, study.margin),
             "sentences": [s for s in sentences if s],
         })  # fmt: skip
     return levels
 
 
 def _recovers(study: Results, row, guess: str, knows: str) -> str:
-    start = f"At ε = {number(study.epsilon(row['mu']))} (µ = {row['mu']:g}) an attacker who knows {knows}"
-    best = f"its best guess ({LABELS.get(guess, guess)})"
-    if row["low"] <= 0:
-        return (
-            f"{start} does, by squared error, no better than guessing: {best} is as near to other images as to its "
-            f"own (difference {percent(row)})."
-        )
-    return f"{start} recovers {WORDS[step(row['value'])]}: the squared error of {best} is {smaller(row)}."
+    return (
+        f"At ε = {number(study.epsilon(row['mu']))} (µ = {row['mu']:g}) an attacker who knows {knows} recovers "
+        f"{shows(row, study.margin)}: the squared error of its best guess ({LABELS.get(guess, guess)}) is "
+        f"{smaller(row)}."
+    )
 
 
 def _by_metric(study: Results, mu: float) -> str:
-    """The paper's attack against guessing, metric by metric: its own target beside those of other images, paired."""
-    closer, open_ = [], []
-    for metric in study.measured:
-        gap = study.gap("unconditional", "ddim", metric)
-        if mu in gap.columns:
-            _, low, _ = stats.bootstrap(gap[mu].to_numpy())
-            (closer if low > 0 else open_).append(METRICS[metric].label)
-    parts = []
-    if closer:
-        parts.append(f"is closer to its own image than to others by {listed(closer)}")
-    if open_:
-        parts.append(f"cannot be told from a guess by {listed(open_)}")
-    return f"One plausible picture (DDIM) {' and '.join(parts)}." if parts else ""
+    """The paper's attack metric by metric: how much closer it is to its own target than to other images."""
+    rows = {metric: at(study.recovered("ddim", metric), mu) for metric in study.measured}
+    parts = [f"{percent(row)} by {distance(metric)}" for metric, row in rows.items() if row is not None]
+    return f"One plausible picture (DDIM) recovers {listed(parts)} of the distance between images." if parts else ""
 
 
 def _beside_bounds(study: Results, guess: str | None, mu: float) -> str:
@@ -195,35 +224,34 @@ def _judged(off: float, low: float, high: float) -> str:
 # ---------------------------------------------------------------- the whole study
 
 
-def plain_words(study: Results, summary: dict) -> list[str]:
-    """Each noise level from which the attack shows more, and whether it ever shows nothing."""
+def plain_words(study: Results) -> list[str]:
+    """Each noise level from which the attack shows more, and where reconstruction ends."""
     sentences, reached = [], -2
     for _, row in study.recovered(best_guess(study)).iterrows():
-        level = -1 if row["low"] <= 0 else step(row["value"])
+        level = -1 if row["low"] <= 0 or row["upper"] < study.margin else step(row["value"])
         if level > reached:
             budget = f"µ = {row['mu']:g} (ε = {number(study.epsilon(row['mu']))})"
             start = f"At {budget}, the strongest noise tested," if reached < -1 else f"From {budget} on"
-            sentences.append(
-                f"{start} the attack’s best guess shows {shows(row)}: its squared error is {smaller(row)}."
-            )
+            what = shows(row, study.margin)
+            sentences.append(f"{start} the attack’s best guess shows {what}: its squared error is {smaller(row)}.")
             reached = level
-    return sentences + end_of_success(study, summary)
+    return sentences + end_of_success(study)
 
 
-def end_of_success(study: Results, summary: dict) -> list[str]:
-    """Whether there is noise so strong that output says nothing of its own image; metrics with one answer together."""
+def end_of_success(study: Results, attack: str = "ddim") -> list[str]:
+    """Up to which mu less than each margin is recovered; metrics with one answer together."""
     answers: dict[str, list[str]] = {}
-    for claim in summary["claims"]:
-        if (claim.get("family"), claim.get("baseline")) == ("end_of_success", "others"):
-            inside = claim["value"] is not None and claim["value"] > study.mu[0]
-            interval = f" [{claim['low']:.3g}, {claim['high']:.3g}]" if inside else ""
-            answers.setdefault(claim["measured"] + interval, []).append(METRICS[claim["metric"]].label)
+    for metric in study.measured:
+        shares = study.recovered(attack, metric)
+        if len(shares):
+            answers.setdefault(ended(shares, study.margins), []).append(distance(metric))
     if not answers:
         return []
     texts = [f"by {listed(names)}, {answer}" for answer, names in answers.items()]
     return [
-        "Is there noise so strong that output (DDIM) is no closer to its own target than to those of other images? "
-        f"B{'; '.join(texts)[1:]}."
+        "Is there noise so strong that nothing is recovered? A best guess recovers something at every noise, so the "
+        "question needs a margin, and an upper 95 % limit below it. Of the distance between images, "
+        f"{LABELS[attack]} recovers {'; '.join(texts)}."
     ]
 
 

@@ -78,7 +78,7 @@ def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
         "config": study.config,
         "settings": static.settings(study.config),
         "found": Counter(claim["verdict"] for claim in summary["claims"]).most_common(),
-        "plain": words.plain_words(study, summary),
+        "plain": words.plain_words(study),
         "guess": words.best_guess(study),
         "knowledge": words.knowledge(study),
         "prior_data": words.titled(summary["prior"]["data"] or "") or None,

@@ -32,7 +32,7 @@ def levels(study: Results) -> list[dict]:
             "noise": "–" if law is None else number(float(np.sqrt(law["value"]))),
             "guess": "not run" if best is None else words.percent(best),
             "ddim": "not run" if ddim is None else words.percent(ddim),
-            "words": "not run" if best is None else words.shows(best),
+            "words": "not run" if best is None else words.shows(best, study.margin),
         })  # fmt: skip
     return rows
 
