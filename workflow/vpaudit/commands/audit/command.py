@@ -46,6 +46,11 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
     add("--size", type=int, metavar="N", help="side to bring images to; the prior's, which is the default")
     add("--grey", action="store_true", help="insist on one channel (default: as the prior has)")
     add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 4 (default: %(default)s)")
+    add(
+        "--margin", type=float, metavar="M", default=0.05,
+        help="share recovered that counts as nothing, in (0, 1): the answer is the noise that keeps every attack below "
+        "it (default: %(default)g)",
+    )  # fmt: skip
     add("--out", metavar="DIR", help="of page, tables, answer (default: results/<study>/audit of the working folder)")
     add("--redact", action="store_true", help="put metrics in place of images into --out")
     add("--show-names", action="store_true", help="let the names of folder and files into --out")
@@ -83,6 +88,7 @@ def _audit(arguments) -> None:
         size=arguments.size,
         grey=arguments.grey,
         limit=arguments.limit,
+        margin=arguments.margin,
         redact=arguments.redact,
         show_names=arguments.show_names,
     )

@@ -121,6 +121,7 @@ def prepare(
     limit: int = 64,
     redact: bool = False,
     show_names: bool = False,
+    margin: float = Config().evaluate.margin,
     seed: int = Config().seed,
 ) -> Job:
     """Read the images and make the study's configuration; writes nothing.
@@ -137,6 +138,8 @@ def prepare(
         )
     if not 0 < max_grad_norm < np.inf:
         raise VpauditError(f"--max-grad-norm {max_grad_norm:g} must be > 0", "give the clipping norm of the training")
+    if not 0 < margin < 1:
+        raise VpauditError(f"--margin {margin:g} must be in (0, 1)", "give the share recovered that is nothing to you")
     if limit < FEWEST:
         raise VpauditError(f"--limit {limit} must be >= {FEWEST}", "each image is compared with others; 20 are better")
     reading = data.read_local(images, side, channels == 1, "", channels == 3, seed, max(data.local.MOST, limit))
@@ -153,7 +156,7 @@ def prepare(
     if len(chosen) < FEW:
         warnings.append(f"Only {len(chosen)} images: the intervals are wide, and say little of others.")
     warnings += _known(prior.gaussian, reading.images)
-    config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), seed)
+    config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
     return Job(config, reading, chosen, setup, warnings, show_names)
 
 
@@ -187,7 +190,9 @@ def _title(images: str, show_names: bool) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", Path(images).name.split(".")[0]).strip("-") if show_names else "images"
 
 
-def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title: str, seed: int) -> Config:
+def _study(
+    chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title: str, margin: float, seed: int
+) -> Config:
     attacks = [a.model_copy(update={"conditioning": ["unconditional"]}) for a in Config().attacks]  # no class is known
     metrics = [m if prior.shape[1] < 64 else m.replace("lpips_vgg_64", "lpips_vgg") for m in Config().evaluate.metrics]
     overlay = {
@@ -198,8 +203,8 @@ def _study(chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title
         "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],
         "evaluate": {"metrics": metrics},
     }
-    # not hashed below: a page with or without images is the same study, and is attacked once
-    page = {"report": {"redact": redact}}
+    # not hashed below: a page with or without images, or with another margin, is the same study, attacked once
+    page = {"report": {"redact": redact}, "evaluate": {**overlay["evaluate"], "margin": margin}}
     content = json.dumps(overlay, sort_keys=True).encode() + chosen.images.tobytes()
     study = f"audit-{title or 'images'}-{hashlib.sha256(content).hexdigest()[:8]}"
     overlay["study"] = study
