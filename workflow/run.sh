@@ -9,7 +9,9 @@ flock -n 9 || { echo "error: another run works in this folder; wait for it, or s
 find results figures work -name ".*.tmp.*" -delete 2>/dev/null || true  # of a killed run; nothing else runs here
 # Children must not hold the lock: after kill -9 a job may outlive this script, and its files are written whole anyway.
 python -m snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
-log=logs/snakemake.log
+log=logs/snakemake.log changed=logs/changed  # of git's files, when this run began; an interrupted run goes on with its own
+mkdir -p logs
+[ -e "$changed" ] || git diff --name-only -z --relative HEAD >"$changed" 2>/dev/null || rm -f "$changed"
 echo "Running; everything that Snakemake says is kept in $log"
 python -m snakemake "$@" 2>&1 9>&- | python -m vpaudit follow "$log" 9>&-
 config=$(python - "$@" <<'PY'
@@ -24,5 +26,8 @@ PY
 )
 if [ -n "${VPAUDIT_RECORD:-}" ]; then
     dvc commit --force --quiet
+else
+    python -m vpaudit settle --config "$config" --before "$changed"
 fi
+rm -f "$changed"
 python -m vpaudit stage closing --config "$config"

@@ -40,7 +40,7 @@ COMMANDS = {
         ("completion", "completion", "print a script that completes this command in a shell"),
     ),
 }
-HIDDEN = (("stage", "stage", ""), ("follow", "follow", ""))  # what rules and run.sh call; people call snakemake
+HIDDEN = (("stage", "stage", ""), ("follow", "follow", ""), ("settle", "settle", ""))  # what rules and run.sh call
 ENDING = """\
 options:
   -h, --help    show this help, or with a COMMAND that command's
