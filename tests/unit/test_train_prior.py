@@ -23,6 +23,8 @@ from vpaudit.priors.radial import RadialPrior
 from vpaudit.stages import training
 from vpaudit.study.config import Training
 
+CANDIDATES = recipe.candidates  # which the tests of whole trainings put a tiny one in the place of
+
 TINY = Training(
     residual=True, precision="float32", compile=False, warmup_steps=2, patch_size=1, width=16, layers=1, heads=1,
     batch_size=32, checkpoint_seconds=0.2,
@@ -157,6 +159,17 @@ def test_the_better_network_is_taken_where_there_is_time_for_it(monkeypatch):
     assert recipe.choose(source, "cpu", 2.0, None).width == 32
     chosen = recipe.choose(source, "cpu", None, 7, horizontal_flip=True)
     assert (chosen.width, chosen.images_seen, chosen.horizontal_flip) == (32, 2800, True)
+
+
+def test_convolutions_are_trained_in_the_precision_that_is_faster_here(monkeypatch):
+    seconds = {"float32": 1.0, "bfloat16": 0.5}
+    for has, wanted in ((True, "bfloat16"), (False, "float32")):
+        recipe.convolution_precision.cache_clear()
+        monkeypatch.setattr(recipe.machine, "cpu_has_bfloat16", lambda has=has: has)
+        monkeypatch.setattr(recipe, "_convolution_seconds", seconds.get)
+        assert recipe.convolution_precision() == wanted
+        assert next(CANDIDATES(AnySize(3), "cpu")).precision == wanted
+    recipe.convolution_precision.cache_clear()
 
 
 def test_too_few_images_and_wrong_numbers_are_refused_by_name(tmp_path, digits, capsys):
