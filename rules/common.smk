@@ -102,6 +102,11 @@ def few_step_plan(wildcards):
     return [PATHS.prior / "few_step.json"] if used else []
 
 
+def public_images():
+    """What the adversary knows of the targets' kind, where an attack uses it."""
+    return [PATHS.public] if STUDY.public_images else []
+
+
 def figure_code(name):
     """The module that draws a figure, with all that it imports."""
     source = figures.FIGURES[name].__module__.removeprefix("vpaudit.")

@@ -23,6 +23,25 @@ rule targets:
         stage("targets", "--threads {threads}")
 
 
+# Images that the adversary knows, none of the targets; for an attack of kind given_norm.
+rule public:
+    input:
+        PATHS.targets,
+        fetched_data,
+        code("public"),
+    output:
+        PATHS.public,
+    log:
+        PATHS.log("public"),
+    conda:
+        "../environment.yml"
+    threads: 1
+    params:
+        settings=settings("data"),
+    shell:
+        stage("public", "--threads {threads}")
+
+
 # All 70,000 Fashion-MNIST images, for training: public HTTPS, Hugging Face, Debian package or VPAUDIT_MIRROR.
 rule full_data:
     output:
@@ -71,3 +90,4 @@ rule overlap:
 rule stage_data:
     input:
         PATHS.targets,
+        public_images(),

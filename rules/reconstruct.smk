@@ -8,6 +8,7 @@ rule reconstruct:
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         few_step_plan,
+        public_images(),
         code("reconstruct"),
     output:
         PATHS.reconstruction("{part}"),

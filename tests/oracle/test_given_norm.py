@@ -1,13 +1,24 @@
 """The posterior mean given the norm, where it is known: von Mises-Fisher, and weighting of exact posterior samples."""
 
+from dataclasses import replace
+
 import mpmath
 import numpy as np
 import pytest
 import torch
 
-from vpaudit.attack.given_norm import Blend, given_norm, references_given_norm, told_norm
+from vpaudit.attack.given_norm import (
+    GivenNorm,
+    divided,
+    given_norm,
+    learn,
+    references_given_norm,
+    stacked,
+    told_norm,
+)  # fmt: skip
 from vpaudit.base.errors import VpauditError
 from vpaudit.priors.gaussian import GaussianPrior
+from vpaudit.priors.spectral import SpectralPrior
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
 
 
@@ -75,22 +86,66 @@ def test_many_references_give_the_posterior_mean_with_and_without_the_norm():
     x, references = images(p, 50, 5), images(p, 200_000, 6)
     y = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(7))
     norm = x.flatten(1).norm(dim=1)
-    plain = references_given_norm(references, y, s, norm, float("inf"))
+    plain = references_given_norm(references, y, s, norm, [float("inf")])[0]
     assert torch.allclose(plain, p.denoise(y, s), atol=0.03)
-    told = references_given_norm(references, y, s, norm, 0.02)
+    told = references_given_norm(references, y, s, norm, [0.02])[0]
     away = (told - given_norm(p, y, s, norm)).flatten(1).norm(dim=1)
     assert float(away.median()) < 0.03
 
 
-def test_a_blend_is_at_least_as_good_as_its_best_part():
+def test_stacking_is_better_than_its_best_part_and_weighs_by_error():
     rng = torch.Generator().manual_seed(8)
     x = torch.randn((200, 1, 4, 4), generator=rng)
-    parts = torch.stack([0.5 * x + spread * torch.randn(x.shape, generator=rng) for spread in (0.3, 0.6)])
-    blend = Blend.fit(parts, x, torch.zeros(1, 4, 4))
-    assert (blend.weights >= 0).all()
-    assert blend.weights[0] > blend.weights[1]
+    parts = torch.stack([x + spread * torch.randn(x.shape, generator=rng) for spread in (0.3, 0.6, 3.0)])
+    weights = stacked(parts, x)
+    assert weights.sum() == pytest.approx(1)
+    inverse = np.array([0.3, 0.6, 3.0]) ** -2  # of independent errors
+    assert weights == pytest.approx(inverse / inverse.sum(), abs=0.03)
     best = min(float((part - x).square().mean()) for part in parts)
-    assert float((blend(parts) - x).square().mean()) < best
+    assert float((torch.einsum("k,kbchw->bchw", torch.from_numpy(weights).float(), parts) - x).square().mean()) < best
+
+
+def test_eigenvectors_of_the_cosine_transform_serve_as_well():
+    x = torch.randn((300, 2, 4, 4), generator=torch.Generator().manual_seed(9)) * 0.4 + 0.1
+    spectral = SpectralPrior.fit(x, 10)
+    colour = spectral.colour(torch.eye(32).view(32, 2, 4, 4)).flatten(1).double()  # the covariance's symmetric root
+    values, basis = torch.linalg.eigh(colour @ colour)
+    dense = GaussianPrior(spectral.mean, basis.float(), values.float())
+    s, norm = torch.full((6,), 0.7), x[:6].flatten(1).norm(dim=1) * 1.1
+    assert torch.allclose(given_norm(spectral, x[:6], s, norm), given_norm(dense, x[:6], s, norm), atol=1e-4)
+
+
+@pytest.fixture
+def attack():
+    p = prior(3.0 / np.arange(1, 31) ** 2, mean=-0.3)
+    x = images(p, 2000, 10)
+    public, references = divided(x, 0)
+    told = GivenNorm(p, p, 1.0, references)
+    weights = learn(told, public, Mechanism(2.0), "d", 0)
+    return replace(told, weights=weights)
+
+
+def test_the_attack_uses_the_norm_and_an_image_depends_on_itself_alone(attack):
+    x = images(attack.network, 1000, 11).clamp(-1, 1)
+    x[5] *= 0.05  # not clipped
+    seen = release_analytic(x, torch.arange(1000), torch.zeros(1000), Mechanism(2.0), "d", 1)
+    assert seen.lam[5] == 1
+    made, plain = attack.reconstruct(seen), attack.network.denoise(seen.rescaled(), seen.s.float()).clamp(-1, 1)
+    alone = replace(attack, references=None, weights=None).reconstruct(seen)
+    assert torch.equal(made[5], plain[5])
+    kept = seen.lam < 1
+    errors = [float((some - x)[kept].square().mean()) for some in (made, alone, plain)]
+    assert max(errors[:2]) < 0.97 * errors[2]
+    assert errors[0] < 1.01 * errors[1]
+    assert torch.allclose(made[3:8], attack.reconstruct(seen[3:8]), atol=1e-6)
+
+
+def test_learning_draws_keyed_noise_and_needs_clipped_images(attack):
+    public, _ = divided(images(attack.network, 2000, 10), 0)
+    again = learn(attack, public, Mechanism(2.0), "d", 0)
+    assert (again == attack.weights).all()
+    assert not (learn(attack, public, Mechanism(2.0), "d", 1) == again).all()
+    assert learn(attack, public, Mechanism(2.0, 1e3), "d", 0).tolist() == [0, 1, 0, 0, 0]
 
 
 def test_an_image_that_was_not_clipped_does_not_tell_its_norm():

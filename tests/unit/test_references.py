@@ -1,4 +1,4 @@
-"""Releases without the target, through the stages of a study of digits: what is told, what is drawn, what is written."""
+"""Releases without the target, through the stages of a study of digits: what is told, drawn and written."""
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,7 @@ def test_the_mean_is_released_at_the_targets_lambda():
     released = release_without_target(seen, "mean", mean, rule, 7)
     assert torch.allclose(released.y, seen.lam.float().view(-1, 1, 1, 1) * mean, atol=1e-4)
     away = separation(x, "mean", mean, rule)
-    assert away.tolist() == pytest.approx([float((seen.lam[i] * (x[i] - mean).norm())) for i in range(5)], rel=1e-6)
+    assert away.tolist() == pytest.approx([float(seen.lam[i] * (x[i] - mean).norm()) for i in range(5)], rel=1e-6)
     assert separation(x, "noise", mean, rule).tolist() == [1] * 5
     with pytest.raises(VpauditError, match="no reference release 'blank'"):
         release_without_target(seen, "blank", mean, rule, 7)

@@ -15,6 +15,7 @@ SMALL = {
         {"name": "raw", "kind": "raw"},
         {"name": "wiener", "kind": "wiener"},
         {"name": "posterior_mean", "kind": "posterior_mean"},
+        {"name": "given_norm", "kind": "given_norm"},
         {"name": "ddim", "kind": "ddim", "steps": 3},
         {"name": "ddpm", "kind": "ddim", "steps": 3, "eta": 1.0, "draws": 2},
     ],

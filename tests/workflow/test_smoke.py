@@ -98,10 +98,14 @@ def test_tables_hold_every_image_attack_and_mu(study):
     metrics = read(study, "metrics")
     assert metrics["image"].nunique() == 24
     assert sorted(metrics["mu"].unique()) == [2, 10, 50]
-    assert set(metrics["attack"]) == {"raw", "wiener", "posterior_mean", "ddim", "ddpm"}
+    compared = {"wiener", "posterior_mean", "given_norm", "posterior_mean_untold"}
+    assert set(metrics["attack"]) == {"raw", "ddim", "ddpm"} | compared
     assert {"mse", "psnr", "ssim", "ncc"} <= set(metrics["metric"])
     assert metrics.groupby(["prior", "attack", "mu", "draw", "metric"]).size().eq(24).all()
     assert np.isfinite(metrics["value"]).all()
+    references = read(study, "references")
+    assert set(references["attack"]) == compared
+    assert references.groupby(["prior", "attack", "mu", "reference", "metric"]).size().eq(24).all()
 
 
 def test_the_prior_that_was_trained_is_of_use(study):

@@ -40,6 +40,11 @@ def reconstruct(
     x, s = observation.rescaled(), observation.s.float()
     if attack.kind == "raw":
         return x.clamp(LOW, HIGH)
+    if attack.kind == "given_norm":
+        raise VpauditError(
+            f"attack {attack.name!r}: given_norm needs public images beside a prior",
+            "run it in a study, or as attack.given_norm.GivenNorm",
+        )
     if not accepts(prior.shape, x.shape[1:]):
         raise VpauditError(
             f"the prior makes images of shape {prior.shape}, the data has {tuple(x.shape[1:])}",

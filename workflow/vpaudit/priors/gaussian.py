@@ -80,9 +80,16 @@ class GaussianPrior:
         """E |x0 - E[x0 | x]|^2 / D, the mmse per pixel at this noise."""
         return float((self.variances * sigma**2 / (self.variances + sigma**2)).double().mean())
 
+    def coordinates(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, D) along the eigenvectors, of x (B, C, H, W) less the mean or not, in its dtype."""
+        return x.flatten(1) @ self.basis.to(x.dtype)
+
+    def image(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """The inverse of `coordinates`."""
+        return (coordinates @ self.basis.T.to(coordinates.dtype)).view(-1, *self.shape)
+
     def _filter(self, x, gain):
-        centred = (x - self.mean).flatten(1)
-        return self.mean + ((centred @ self.basis) * gain @ self.basis.T).view_as(x)
+        return self.mean + self.image(self.coordinates(x - self.mean) * gain)
 
     def save(self, folder: str | Path, card: dict, half: bool = False) -> None:
         """Write weights and card; half: the basis as float16."""

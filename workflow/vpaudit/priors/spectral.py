@@ -119,16 +119,23 @@ class SpectralPrior:
         """See `GaussianPrior.posterior_mse`."""
         return float((self.variances * sigma**2 / (self.variances + sigma**2)).double().mean())
 
+    def coordinates(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C H W) along the eigenvectors of the covariance, of x (B, C, H, W), in its dtype."""
+        return self._turned(self.transform(x).flatten(1), lambda basis: basis)
+
+    def image(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """The inverse of `coordinates`."""
+        return self.inverse(self._turned(coordinates, lambda basis: basis.T).view(-1, *self.shape))
+
+    def _turned(self, coefficients, turn):
+        if self.basis is None:
+            return coefficients
+        strongest = coefficients[:, self.places] @ turn(self.basis.to(coefficients.dtype))
+        return coefficients.index_copy(1, self.places, strongest)
+
     def _filter(self, x, gain):
         """`gain` (C, H, W) or (B, C, H, W) along the eigenvectors of the covariance."""
-        coefficients = self.transform(x)
-        filtered = gain.to(x.dtype) * coefficients
-        if self.basis is not None:
-            basis = self.basis.to(x.dtype)
-            strongest = gain.to(x.dtype).expand_as(x).flatten(1)[:, self.places]
-            strongest = strongest * (coefficients.flatten(1)[:, self.places] @ basis) @ basis.T
-            filtered = filtered.flatten(1).index_copy(1, self.places, strongest).view_as(x)
-        return self.inverse(filtered)
+        return self.image(gain.to(x.dtype).reshape(-1, x[0].numel()) * self.coordinates(x))
 
 
 def shrunk_covariance(x: torch.Tensor) -> torch.Tensor:

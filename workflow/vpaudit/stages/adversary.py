@@ -1,13 +1,18 @@
 """What the adversary of a study holds: the observation, and priors."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from vpaudit.attack import knowledge
-from vpaudit.privacy.mechanism import Observation
+from vpaudit.attack import given_norm, knowledge
+from vpaudit.base import pixels
+from vpaudit.base.denoiser import AnySize
+from vpaudit.privacy.mechanism import Mechanism, Observation
 from vpaudit.stages.inputs import chosen, opened
+from vpaudit.study import depends
+from vpaudit.study.checkpoints import Journal
 from vpaudit.study.config import Config, Knowledge
 from vpaudit.study.layout import Layout
 
@@ -31,6 +36,7 @@ class Priors:
     def __init__(self, config: Config, layout: Layout, device: str):
         self.config, self.layout = config, layout
         self.device = chosen(device)
+        self._given_norm: dict[float, given_norm.GivenNorm] = {}
 
     def files(self) -> list[Path]:
         """All that says what the priors are: weights, configurations, cards, fitted solvers."""
@@ -56,8 +62,43 @@ class Priors:
         """The observation as an adversary of this attack's knowledge takes it."""
         if settings.knowledge == Knowledge():
             return seen
-        norm, clip = knowledge.typical_norm(self.gaussian), self.config.mechanism.max_grad_norm
+        norm, clip = knowledge.typical_norm(self.sized_gaussian), self.config.mechanism.max_grad_norm
         return knowledge.believe(seen, settings.knowledge, self.of(settings.kind), norm, clip, self.config.seed)
+
+    @property
+    def sized_gaussian(self):
+        """The Gaussian prior; one of any size, at the size of the study's images."""
+        if not isinstance(self.gaussian.shape, AnySize):
+            return self.gaussian
+        with opened(self.layout.targets) as file:
+            return self.gaussian.at(*file["images"].shape[1:3])
+
+    @cached_property
+    def public(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Public images to learn from, and as references."""
+        with opened(self.layout.public) as file:
+            return given_norm.divided(pixels.from_uint8(file["images"]), self.config.seed)
+
+    def attack_given_norm(self, mu: float) -> given_norm.GivenNorm:
+        """The attack of this kind at one mu, with what it learns there from public images: once for all shards."""
+        if mu not in self._given_norm:
+            self._given_norm[mu] = self._learnt(mu)
+        return self._given_norm[mu]
+
+    def _learnt(self, mu: float) -> given_norm.GivenNorm:
+        config = self.config
+        rule = Mechanism(mu, config.mechanism.max_grad_norm)
+        attack = given_norm.GivenNorm(self.network, self.sized_gaussian, rule.max_grad_norm)
+        if not config.public_images:
+            return attack
+        public, references = self.public
+        attack = replace(attack, references=references)
+        inputs = [self.layout.public, *self.files()]
+        journal = Journal(self.layout.work / "given_norm", depends.code("reconstruct"), inputs)
+        key = [mu, rule.max_grad_norm, config.seed, config.dataset, config.prior.precision, config.prior.rows]
+        return replace(
+            attack, weights=journal(key, lambda: given_norm.learn(attack, public, rule, config.dataset, config.seed))
+        )
 
     def of(self, kind: str):
         """The prior that a kind of attack asks; None for `raw`."""

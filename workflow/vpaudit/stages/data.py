@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 
 from vpaudit.base import files
+from vpaudit.base.errors import VpauditError
 from vpaudit.stages.inputs import opened
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
+
+PUBLIC, PUBLIC_VALUES = 6000, 20_000_000  # images, and values in all, that an attack holds as public images
 
 
 def targets(config: Config, layout: Layout) -> None:
@@ -33,11 +36,36 @@ def targets(config: Config, layout: Layout) -> None:
         )
 
 
+def public(config: Config, layout: Layout) -> None:
+    """training images, targets.npz -> public.npz: at most PUBLIC that an adversary may know, none of the targets."""
+    from vpaudit import data
+    from vpaudit.data.overlap import hashes
+
+    with opened(layout.targets) as file:
+        targets = set(hashes(file["images"]))
+    known = training_images(config, full=False)
+    known = known[[digest not in targets for digest in hashes(known.images)]]
+    most = min(len(known), PUBLIC, PUBLIC_VALUES // known.images[0].size)
+    with files.atomic(layout.public) as temporary:
+        np.savez(temporary, images=data.select(known, most, config.seed).images)
+
+
+def training_images(config: Config, full: bool = True):
+    """Those of the study's card, or of `data.train` where it attacks a folder; full: see `data.load`."""
+    from vpaudit import data
+
+    chosen = config.data
+    if not chosen.folder:
+        return data.load(chosen.name, "train", full)
+    if not chosen.train:
+        raise VpauditError(f"no training images to go with {chosen.folder}", "set data.train, or prior.gaussian")
+    return data.load_local(chosen.train, chosen.size, chosen.grey, chosen.train_under, chosen.colour)
+
+
 def overlap(config: Config, layout: Layout) -> None:
     """targets.npz, training images, the prior's card -> overlap.json."""
     from vpaudit.data import ImageSet
     from vpaudit.data import overlap as module
-    from vpaudit.stages.priors import training_images
 
     with opened(layout.targets) as file:
         targets = ImageSet(config.dataset, "test", file["images"], file["labels"], file["ids"], ())

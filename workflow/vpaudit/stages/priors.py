@@ -7,9 +7,9 @@ import torch
 from tqdm import tqdm
 
 from vpaudit.base import files, pixels
-from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import KeyedNoise, generator
 from vpaudit.sampling import few_step as fewstep
+from vpaudit.stages.data import training_images
 from vpaudit.stages.inputs import chosen
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
@@ -98,15 +98,3 @@ def fit_gaussian(config: Config, layout: Layout, out: str | None = None) -> None
         "shape": list(fitted.shape),
     }
     fitted.save(out or layout.results / "gaussian", about)
-
-
-def training_images(config: Config):
-    """Those of the study's card, or of `data.train` where it attacks a folder."""
-    from vpaudit import data
-
-    chosen = config.data
-    if not chosen.folder:
-        return data.load(chosen.name, "train", full=True)
-    if not chosen.train:
-        raise VpauditError(f"no training images to go with {chosen.folder}", "set data.train, or prior.gaussian")
-    return data.load_local(chosen.train, chosen.size, chosen.grey, chosen.train_under, chosen.colour)

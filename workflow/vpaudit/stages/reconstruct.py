@@ -47,7 +47,7 @@ def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto")
     """observations/mu=<part>.npz -> reconstructions and references: every attack, conditioning and draw."""
     seen = read_observation(config, layout.observation(part))
     priors = Priors(config, layout, device)
-    inputs = [layout.observation(part), *priors.files()]
+    inputs = [layout.observation(part), *priors.files(), *[layout.public] * config.public_images]
     journal = Journal(layout.work / "reconstruct" / f"mu={part}", depends.code("reconstruct"), inputs)
     todo = {
         layout.reconstruction(part): list(jobs(config, seen)),
@@ -69,7 +69,7 @@ def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto")
 
 def jobs(config: Config, seen: Observation) -> Iterator[Job]:
     """Attack by attack, conditioning by conditioning, draw by draw, shard by shard."""
-    for settings in config.attacks_run:
+    for settings in config.attacks:
         for conditioning, draw in itertools.product(_told(settings, seen), range(settings.draws)):
             yield from (Job(settings, conditioning, draw, some) for some in _shards(config, seen))
 
@@ -95,8 +95,12 @@ def _shards(config: Config, seen: Observation) -> Iterator[Observation]:
 
 def shard(config: Config, priors: Priors, job: Job) -> np.ndarray:
     """The reconstructions (n, C, H, W) of a job, as they are stored."""
-    prior, believed = priors.of(job.settings.kind), priors.believe(job.seen, job.settings)
-    made = attack.reconstruct(believed, prior, job.settings, config.seed, job.conditioning, job.draw).cpu()
+    believed = priors.believe(job.seen, job.settings)
+    if job.settings.kind == "given_norm":
+        made = priors.attack_given_norm(job.seen.mu).reconstruct(believed)
+    else:
+        prior = priors.of(job.settings.kind)
+        made = attack.reconstruct(believed, prior, job.settings, config.seed, job.conditioning, job.draw).cpu()
     if not torch.isfinite(made).all():
         what = f"{job.settings.name} ({job.conditioning}) at mu={job.seen.mu:g}"
         raise VpauditError(f"{what} gave values that are not finite", "check the prior's weights")

@@ -174,8 +174,7 @@ class Attack(Section):
     kind: Literal["raw", "wiener", "posterior_mean", "given_norm", "ddim", "multistep", "heun", "ddrm", "few_step"] = (
         Field(
             description="what is done (workflow/vpaudit/sampling/samplers.py); ddim with eta=1 is DDPM; given_norm "
-            "(workflow/vpaudit/attack/given_norm.py) also uses the norm C / lambda, and is left out where no public "
-            "images are"
+            "(workflow/vpaudit/attack/given_norm.py) also uses the norm C / lambda, and public images, if any"
         )
     )
     conditioning: list[Literal["unconditional", "true_class", "wrong_class"]] = Field(
@@ -318,6 +317,7 @@ class Config(Section):
             ),
             Attack(name="ddim", kind="ddim", steps=16),
             Attack(name="ddpm", kind="multistep", steps=20, eta=1.0, draws=4),
+            Attack(name="given_norm", kind="given_norm"),
             Attack(name="posterior_mean_untold", kind="posterior_mean", knowledge=Knowledge(lam="norm")),
             Attack(name="ddim_untold", kind="ddim", steps=16, knowledge=Knowledge(lam="norm")),
         ],
@@ -354,20 +354,15 @@ class Config(Section):
         return [f"{mu:g}" for mu in self.mechanism.mu]
 
     @property
-    def has_public_images(self) -> bool:
-        """Whether there are images of the targets' kind that the adversary may know: a card's, or `data.train`."""
-        return not self.data.folder or bool(self.data.train)
-
-    @property
-    def attacks_run(self) -> list[Attack]:
-        """The attacks for which the study has what they need."""
-        return [a for a in self.attacks if a.kind != "given_norm" or self.has_public_images]
+    def public_images(self) -> bool:
+        """Whether an attack uses images of the targets' kind that the adversary knows: a card's, or `data.train`."""
+        return any(a.kind == "given_norm" for a in self.attacks) and bool(not self.data.folder or self.data.train)
 
     @property
     def compared(self) -> list[Attack]:
         """The attacks that also run on releases without the target."""
         plain = [a.name for a in self.attacks if a.kind != "raw" and not a.stochastic]
-        return [a for a in self.attacks_run if a.name in (self.success.attacks or plain)]
+        return [a for a in self.attacks if a.name in (self.success.attacks or plain)]
 
     @property
     def success_metrics(self) -> list[str]:

@@ -18,6 +18,7 @@ from vpaudit.study.config import Config
 # Name of a stage: the module that holds the function of that name.
 STAGES = {
     "targets": "stages.data",
+    "public": "stages.data",
     "overlap": "stages.data",
     "prior": "stages.priors",
     "few_step": "stages.priors",

@@ -46,6 +46,11 @@ class Layout:
         """Images of a folder that were left out, with the reason; file names, so it stays where the study is."""
         return self.results / "skipped.csv"
 
+    @property
+    def public(self) -> Path:
+        """Images of the targets' kind that the adversary knows, none of the targets."""
+        return self.results / "public.npz"
+
     def observation(self, part: str) -> Path:
         return self.results / "observations" / f"mu={part}.npz"
 
