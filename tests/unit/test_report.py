@@ -136,6 +136,13 @@ def test_bland_output_is_no_success(study):
         assert read.recovered("ddim")[["value", "low", "high", "upper"]].to_numpy() == pytest.approx(share, abs=1e-6)
 
 
+def test_tables_of_before_pairs_were_kept_are_refused(study):
+    read = Results(study / "results")
+    read.baselines = read.baselines.drop(columns="other")
+    with pytest.raises(VpauditError, match="no column `other`"):
+        read.recovered("ddim")
+
+
 def test_plain_words_follow_the_numbers(study):
     read = Results(study / "results")
     *sentences, end = words.plain_words(read)

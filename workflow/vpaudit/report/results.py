@@ -186,7 +186,12 @@ def projected(pairs: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         pairs: columns image, other (ids), mu, value; every image has as many pairs, at each mu with the same images.
+
+    Raises:
+        VpauditError: the table is of before pairs were kept.
     """
+    if "other" not in pairs:
+        raise VpauditError("the table of baselines has no column `other`", "run the stage `evaluate` again")
     if pairs.empty:
         return pairs.pivot_table(index="image", columns="mu", values="value")
     number = pairs.groupby(["image", "mu"]).cumcount()

@@ -151,12 +151,12 @@ def audit(study: Results, summary: dict) -> list[dict]:
         study lacks is left out.
     """
     knows, guess = known_to(summary), best_guess(study)
-    near, estimates, levels = study.recovered(guess), _own_estimates(study), []
+    near, pictures, estimates, levels = study.recovered(guess), _by_metric(study), _own_estimates(study), []
     for mu in study.mu:
         row = at(near, mu)
         sentences = [
             "" if row is None else _recovers(study, row, guess, knows),
-            _by_metric(study, mu),
+            pictures.get(mu, ""),
             _beside_bounds(study, guess, mu),
             estimates.get(mu, ""),
         ]
@@ -177,11 +177,14 @@ def _recovers(study: Results, row, guess: str, knows: str) -> str:
     )
 
 
-def _by_metric(study: Results, mu: float) -> str:
-    """The paper's attack metric by metric: how much closer it is to its own target than to other images."""
-    rows = {metric: at(study.recovered("ddim", metric), mu) for metric in study.measured}
-    parts = [f"{percent(row)} by {distance(metric)}" for metric, row in rows.items() if row is not None]
-    return f"One plausible picture (DDIM) recovers {listed(parts)} of the distance between images." if parts else ""
+def _by_metric(study: Results) -> dict[float, str]:
+    """By mu, of the paper's attack in each metric: how much closer it is to its own target than to other images."""
+    parts: dict[float, list[str]] = {}
+    for metric in study.measured:
+        for _, row in study.recovered("ddim", metric).iterrows():
+            parts.setdefault(row["mu"], []).append(f"{percent(row)} by {distance(metric)}")
+    start = "One plausible picture (DDIM) recovers"
+    return {mu: f"{start} {listed(found)} of the distance between images." for mu, found in parts.items()}
 
 
 def _beside_bounds(study: Results, guess: str | None, mu: float) -> str:
