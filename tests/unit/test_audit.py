@@ -17,7 +17,7 @@ from fake_results import MU, write
 from PIL import Image
 
 from vpaudit import data
-from vpaudit.base import pixels, places
+from vpaudit.base import files, pixels, places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
@@ -362,6 +362,14 @@ def test_a_recommendation_names_margin_limit_and_remedy(answered):
     )
     above = answer.text(found | {"recommendation": found["recommendation"] | {"state": "above", "mu": 100.0}})
     assert "Less than 5\u00a0% is recovered at every µ asked, up to 100 (n = 30)." in above
+
+
+def test_four_images_of_which_nothing_can_be_said_are_answered_all_the_same(answered):
+    """An interval without an end is null in JSON and open in the text."""
+    found = answered[1]
+    rows = [row | {"recovered_low": None, "recovered_high": 1.0} for row in found["visible"]]
+    assert "[open, 100]" in answer.text(found | {"visible": rows})
+    assert files.plain({"low": -np.inf}) == {"low": None}
 
 
 def test_far_images_are_warned_of_and_a_stronger_prior_always(answered):

@@ -202,6 +202,12 @@ def test_interval_of_the_share_recovered(count, share):
     assert found >= LEAST
 
 
+def test_so_few_images_that_others_could_be_0_exclude_nothing():
+    value, low, high = stats.share_recovered(np.array([0.1, 0.2, 0.1]), np.array([0.1, 3.0, 0.1]))
+    assert value == pytest.approx(1 - 0.4 / 3.2)
+    assert (low, high) == (-np.inf, 1)
+
+
 MU = np.geomspace(0.1, 10, 9)
 SHARE = 0.02 * MU**1.2  # recovered in truth: 5 % at mu = 2.15
 

@@ -63,7 +63,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def plain(value):
-    """What JSON knows of a value, a list or a dict: numbers to six digits, None for NaN."""
+    """What JSON knows of a value, a list or a dict: numbers to six digits, None for NaN and infinity."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -71,7 +71,7 @@ def plain(value):
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, (float, np.floating)):
-        return None if np.isnan(value) else float(f"{value:.6g}")
+        return float(f"{value:.6g}") if np.isfinite(value) else None
     return value
 
 

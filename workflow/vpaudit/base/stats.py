@@ -216,7 +216,7 @@ def share_recovered(own: np.ndarray, others: np.ndarray, level: float = LEVEL):
         half = np.sqrt(np.maximum(middle**2 - leading * last, 0)) / leading
         ratio, bounded = middle / leading, leading > 0
     low = np.where(bounded, 1 - ratio - half, -np.inf)
-    return 1 - a / b, low[()], np.where(bounded, 1 - ratio + half, np.inf)[()]
+    return 1 - a / b, low[()], np.where(bounded, np.minimum(1 - ratio + half, 1), 1.0)[()]  # no distance is below 0
 
 
 def end_of_reconstruction(mu, upper, margin: float) -> float:
