@@ -1,6 +1,7 @@
 """Coverage by simulation of every interval the product prints, and the error rates of the rules drawn from them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import binomtest
@@ -130,6 +131,20 @@ def test_projection_keeps_the_mean_and_finds_what_each_side_adds():
     assert stats.projected(first + second[orders], orders) == pytest.approx(first + second, abs=0.01)
     both = np.stack([first + second[orders], first + 0 * orders], axis=-1)
     assert stats.projected(both, orders) == pytest.approx(np.stack([first + second, first + 0], axis=1), abs=0.01)
+
+
+def test_the_order_of_a_table_of_pairs_does_not_matter():
+    values, orders = pairs(np.random.default_rng(2), 12)
+    ids = 5 + 2 * np.arange(12)
+    table = pd.concat([
+        pd.DataFrame({"image": ids, "other": ids[order], "mu": mu, "value": mu * row})
+        for row, order in zip(values, orders) for mu in (1.0, 2.0)
+    ])  # fmt: skip
+    found, again = projected(table), projected(table.sample(frac=1, random_state=0))
+    assert found[1.0].to_numpy() == pytest.approx(stats.projected(values, orders))
+    assert np.allclose(found, again)
+    assert np.allclose(found[2.0], 2 * found[1.0])
+    assert list(found.index) == list(ids)
 
 
 @pytest.mark.parametrize("count", [24, 128])

@@ -194,6 +194,7 @@ def projected(pairs: pd.DataFrame) -> pd.DataFrame:
         raise VpauditError("the table of baselines has no column `other`", "run the stage `evaluate` again")
     if pairs.empty:
         return pairs.pivot_table(index="image", columns="mu", values="value")
+    pairs = pairs.sort_values(["image", "other"])
     number = pairs.groupby(["image", "mu"]).cumcount()
     keys, columns = ["number", "image"], ["value", "other"]
     wide = pairs.assign(number=number).pivot_table(index=keys, columns="mu", values=columns)

@@ -154,7 +154,9 @@ def prepare(
     grid = budget.grid([a.mu for a in setup.asked], low, high)
     warnings = [_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high]
     if len(chosen) < FEW:
-        warnings.append(f"Only {len(chosen)} images: the intervals are wide, and say little of others.")
+        warnings.append(
+            f"Only {len(chosen)} images: limits are wide, so more noise is asked for than more images would need."
+        )
     warnings += _known(prior.gaussian, reading.images)
     config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
     return Job(config, reading, chosen, setup, warnings, show_names)
