@@ -19,13 +19,14 @@ STUDY = {
         {"name": "heun", "kind": "heun", "steps": 5},
         {"name": "blind", "kind": "posterior_mean", "knowledge": {"sigma": "prior"}},
     ],
+    "success": {"references": []},
 }
 
 
 def test_calls_hours_and_disk():
     config = configuration.resolve(STUDY)
     found = plan.plan(config, 50.0, (1, 28, 28))
-    assert [plan.calls_of(a) for a in config.attacks] == [0, 2, 10, 80, 9, 21]
+    assert [run.calls for run in plan.runs(config)] == [0, 2, 10, 80, 9, 21]
     assert found.calls == 122 * 100 * 2
     assert found.hours == pytest.approx(24_400 / 50 / 3600)
     assert found.job_hours == pytest.approx(found.hours / 2)
@@ -35,6 +36,21 @@ def test_calls_hours_and_disk():
     pairs = (1 + 4) + 2 * (1 + 4) + (1 + 4) + (6 + 4 + 4) + (1 + 4) + (1 + 4)  # among draws, target, four others
     assert found.comparisons == 100 * (2 * pairs + 4 + 1)  # and without a release: four others, the mean image
     assert "24,400" in plan.text(found, 1)
+
+
+def test_releases_without_the_target_and_public_images_count():
+    """Two references of four draws: of the posterior mean told and not told two classes, of DDIM ten steps."""
+    bare = configuration.resolve(STUDY)
+    more = configuration.resolve({**STUDY, "success": {"draws": 4, "attacks": ["mean", "ddim"]}})
+    a, b = (plan.plan(config, 50.0, (1, 28, 28)) for config in (bare, more))
+    assert b.calls - a.calls == 2 * 4 * (2 + 10) * 100 * 2
+    assert b.comparisons - a.comparisons == 2 * 4 * (2 + 1) * 100 * 2
+    assert b.disk_gib - a.disk_gib == pytest.approx(2 * 2 * 4 * (2 + 1) * 784 * 4 * 200 / 2**30)
+    told = {"name": "norm", "kind": "given_norm"}
+    public = configuration.resolve({**STUDY, "attacks": [*STUDY["attacks"], told]})
+    c = plan.plan(public, 50.0, (1, 28, 28))
+    assert c.calls - a.calls == (100 + 256) * 2
+    assert c.jobs - a.jobs == 1
 
 
 def test_shards_are_jobs_of_their_own_and_stored_small():
@@ -57,7 +73,11 @@ def test_more_devices_than_jobs_do_not_help():
 def test_a_small_audit_takes_minutes_and_not_nothing():
     """Six images are a batch of 64, and each job starts Python anew."""
     config = configuration.resolve(
-        {"data": {"images": 6}, "mechanism": {"mu": [1, 2, 5, 10, 20, 50]}, "attacks": STUDY["attacks"]}
+        {
+            "data": {"images": 6},
+            "mechanism": {"mu": [1, 2, 5, 10, 20, 50]},
+            **{k: STUDY[k] for k in ("attacks", "success")},
+        }
     )
     found = plan.plan(config, 600.0, (1, 28, 28))
     jobs = 3 * 6 + plan.FIXED_JOBS

@@ -64,15 +64,39 @@ class Plan:
     disk_gib: float
 
 
-def calls_of(attack: Attack) -> int:
-    """Network evaluations of one image at one mu: all conditionings and draws."""
-    if attack.kind in NETWORK_FREE:
-        return 0
-    once = {"posterior_mean": 1, "heun": 2 * attack.steps - 1}.get(attack.kind, attack.steps)
-    extra = 0
-    if attack.knowledge.sigma == "prior" or attack.knowledge.lam == "prior":
-        extra = 20 * ((attack.knowledge.sigma == "prior") + (attack.knowledge.lam == "prior"))  # two a bisection
-    return (once + extra) * attack.draws * len(attack.conditioning)
+@dataclass(frozen=True)
+class Run:
+    """An attack of a study, as often as it runs on each image: on its release, or on one without it (`reference`)."""
+
+    attack: Attack
+    draws: int
+    reference: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Reconstructions of each image."""
+        return self.draws * len(self.attack.conditioning)
+
+    @property
+    def calls(self) -> int:
+        """Network evaluations for each image."""
+        if self.attack.kind in NETWORK_FREE:
+            return 0
+        steps, told = self.attack.steps, self.attack.knowledge
+        once = {"posterior_mean": 1, "given_norm": 1, "heun": 2 * steps - 1}.get(self.attack.kind, steps)
+        return (once + 20 * [told.sigma, told.lam].count("prior")) * self.outputs  # two for each halving of a bracket
+
+    def comparisons(self, unrelated: int) -> int:
+        """Of each image's outputs with each other, with the target and with unrelated images."""
+        if self.reference:
+            return self.outputs
+        return (self.draws * (self.draws - 1) // 2 + self.draws + unrelated) * len(self.attack.conditioning)
+
+
+def runs(config: Config) -> list[Run]:
+    """Every attack on every release of an image at one mu."""
+    without = [Run(attack, config.success.draws, True) for attack in config.compared]
+    return [Run(attack, attack.draws) for attack in config.attacks] + without * len(config.success.references)
 
 
 def plan(config: Config, calls_per_second: float, shape: tuple[int, int, int]) -> Plan:
@@ -85,19 +109,18 @@ def plan(config: Config, calls_per_second: float, shape: tuple[int, int, int]) -
     if not calls_per_second > 0:
         raise VpauditError(f"calls per second {calls_per_second:g} must be > 0", "measure it: snakemake benchmarks")
     images, mus, names = config.data.images, len(config.mechanism.mu), shards.names(config)
-    per_image = sum(calls_of(attack) for attack in config.attacks)
-    kept = sum(attack.draws * len(attack.conditioning) for attack in config.attacks)
+    every = runs(config)
+    per_image, kept = sum(run.calls for run in every), sum(run.outputs for run in every)
     kept *= 2 if config.jobs.keep_checkpoints else 1  # checkpoints are as large as what they lead to
     stored = 1 if config.jobs.store == "uint8" else FLOAT_BYTES
-    pixels, calls = shape[0] * shape[1] * shape[2], per_image * images * mus
-    draws = [attack.draws for attack in config.attacks for _ in attack.conditioning]
-    pairs = sum(k * (k - 1) // 2 + k + config.evaluate.unrelated for k in draws)  # each other, the target, others
-    sizes, rows, jobs = (
-        [len(shards.find(config, name)) for name in names],
-        config.prior.rows,
-        3 * len(names) + FIXED_JOBS,
-    )
-    filled = per_image * sum(-(-size // rows) * rows for size in sizes)
+    pixels, learnt_on = shape[0] * shape[1] * shape[2], 0
+    if config.public_images:
+        from vpaudit.attack.given_norm import CALIBRATION as learnt_on  # at each mu
+    calls = (per_image * images + learnt_on) * mus
+    pairs = sum(run.comparisons(config.evaluate.unrelated) for run in every)
+    sizes, rows = [len(shards.find(config, name)) for name in names], config.prior.rows
+    jobs = 3 * len(names) + FIXED_JOBS + config.public_images
+    filled = per_image * sum(-(-size // rows) * rows for size in sizes) + learnt_on * mus
     return Plan(
         images=images,
         mus=mus,
@@ -106,7 +129,7 @@ def plan(config: Config, calls_per_second: float, shape: tuple[int, int, int]) -
         comparisons=images * (mus * pairs + config.evaluate.unrelated + 1),
         calls=calls,
         hours=calls / calls_per_second / 3600,
-        job_hours=per_image * max(sizes) / calls_per_second / 3600,
+        job_hours=(per_image * max(sizes) + learnt_on) / calls_per_second / 3600,
         other_hours=((filled - calls) / calls_per_second + JOB_SECONDS * jobs) / 3600,
         disk_gib=pixels * images * (1 + mus * (FLOAT_BYTES + kept * stored)) / 2**30,
     )
