@@ -8,7 +8,7 @@
     blank     coordinates of the gradient that carry no image, exactly N(0, sigma^2)
     prior     maximum likelihood under the prior
 
-and of lambda: `norm` (C is known and everything is clipped: C over the prior's typical norm), `energy` (C is not known:
+and of lambda: `norm` (C is known: C over the prior's typical norm, at most 1), `energy` (C is not known:
 |y|^2 - N sigma^2 over the squared typical norm), `prior` (maximum likelihood). Likelihoods need no more than the
 denoiser, because with D(x, s) the posterior mean of x = x0 + s z (Tweedie: grad log p_s = (D - x) / s^2, and the heat
 equation for the law p_s of x):
@@ -79,7 +79,7 @@ def _told_lambda(seen, knowledge, norm, max_grad_norm):
     if knowledge.lam == "known":
         return seen.lam * (1 + knowledge.lam_error)
     if knowledge.lam == "norm":
-        return torch.full_like(seen.lam, max_grad_norm / norm)
+        return torch.full_like(seen.lam, min(1.0, max_grad_norm / norm))
     return None
 
 

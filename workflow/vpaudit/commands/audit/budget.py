@@ -101,6 +101,9 @@ def measurable(norms: np.ndarray, max_grad_norm: float, sigma_range, delta: floa
     """The smallest and largest mu that can be measured.
 
     There every image's noise s = max(|x|, C) / mu is in the prior's range, and epsilon in that of the accounting.
+
+    Args:
+        norms: |x| of the images, and what an adversary that is not told lambda takes it for.
     """
     reach = np.maximum(norms, max_grad_norm)
     most = float(accounting.mu_of_epsilon(accounting.EPSILON_RANGE[1], delta))

@@ -150,7 +150,8 @@ def prepare(
         )
     chosen = data.select(reading.images, min(limit, len(reading.images)), seed)
     flat = pixels.signed(chosen.images).reshape(len(chosen), -1)
-    low, high = budget.measurable(np.linalg.norm(flat, axis=1), max_grad_norm, prior.sigma_range, setup.delta)
+    norms = [*np.linalg.norm(flat, axis=1), _typical_norm(prior)]
+    low, high = budget.measurable(np.array(norms), max_grad_norm, prior.sigma_range, setup.delta)
     grid = budget.grid([a.mu for a in setup.asked], low, high)
     warnings = [_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high]
     if len(chosen) < FEW:
@@ -160,6 +161,14 @@ def prepare(
     warnings += _known(prior.gaussian, reading.images)
     config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
     return Job(config, reading, chosen, setup, warnings, show_names)
+
+
+def _typical_norm(prior: Prior) -> float:
+    """What an adversary that is not told lambda takes an image's norm for."""
+    from vpaudit.attack import knowledge
+    from vpaudit.priors import gaussian as gaussians
+
+    return knowledge.typical_norm(gaussians.load(prior.gaussian))
 
 
 def _known(gaussian: Path, images: data.ImageSet) -> list[str]:
