@@ -147,10 +147,9 @@ def test_the_order_of_a_table_of_pairs_does_not_matter():
     assert list(found.index) == list(ids)
 
 
-@pytest.mark.parametrize("count", [24, 128])
-def test_intervals_of_others_and_of_the_share_as_a_study_measures_them(count):
+def test_intervals_of_others_and_of_the_share_as_a_study_measures_them():
     """From images through Meter and its table: outputs x / 2 + noise of images of unlike brightness, MSE known."""
-    config = Config(evaluate={"metrics": ["mse"]})
+    config, count = Config(evaluate={"metrics": ["mse"]}), 24
     ids = torch.arange(0, 3 * count, 3)
     own, other = 0.25 * 1.5 + 0.04, 1.25 * 1.5 + 0.04  # E of a pixel's squared difference; E of its square is 1.5
 

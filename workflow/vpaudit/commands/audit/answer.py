@@ -25,8 +25,9 @@ TOLD = "told λ, which reveals the norm of the image"
 UNTOLD = "not told λ"
 SHARE = {"": "value", "_low": "low", "_high": "high"}  # a column's suffix here: its name in `Results.recovered`
 STRONGER = (
-    "This is what these attacks reach with this prior. An adversary with a better prior, or with candidates for the "
-    "image, may see more: the noise found here is a lower estimate of what is needed, and no guarantee."
+    "This is what these attacks reach with this prior. An adversary with a better prior, with other images of this "
+    "kind or with candidates for the image may see more: the noise found here is a lower estimate of what is needed, "
+    "and no guarantee."
 )
 
 

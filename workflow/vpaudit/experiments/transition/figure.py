@@ -4,9 +4,9 @@ import itertools
 
 import pandas as pd
 
-from vpaudit.base.labels import METRICS
 from vpaudit.report.figures.panels import MU, legend, level, lines, log_axis, read
 from vpaudit.report.results import Results, ends, projected, share_recovered
+from vpaudit.report.words import distance
 
 SOURCES = {"targets": "attacked images", "reference": "predicted: training images", "prior": "predicted: prior's own"}
 MOST = 0.5  # share recovered, of the axis
@@ -18,8 +18,8 @@ def draw(results, style: dict):
     pairs = itertools.product(study.measured, SOURCES)
     found = pd.concat([of(study, table, *pair) for pair in pairs], ignore_index=True)
     shown = found[(found["quantity"] == "share") & (found["mu"] <= table["mu"].max())]
-    names = shown["metric"].map({name: m.label for name, m in METRICS.items()})
-    grid = lines(shown.assign(name=names).replace({"source": SOURCES}), "mu", "source", style, 0.42, col="name")
+    named = shown.assign(name=shown["metric"].map(distance)).replace({"source": SOURCES})
+    grid = lines(named, "mu", "source", style, 0.42, col="name")
     for margin in study.margins:
         level(grid.axes.flat, margin)
     log_axis(grid.axes.flat, shown["mu"], MU)
