@@ -63,11 +63,27 @@ def test_later_files_win_key_by_key(tmp_path):
         ({"attacks": [{"name": "a", "kind": "ddim", "draws": 3}]}, "stochastic"),
         ({"attacks": [{"name": "a", "kind": "raw"}, {"name": "a", "kind": "raw"}]}, "used twice"),
         ({"study": "../x"}, "study"),
+        ({"attacks": [{"name": "a", "kind": "given_norm", "knowledge": {"lam": "norm"}}]}, "lambda is guessed"),
+        ({"attacks": [{"name": "a", "kind": "given_norm", "conditioning": ["true_class"]}]}, "told no class"),
+        ({"success": {"attacks": ["posterior_maen"]}}, "no attack 'posterior_maen'; nearest: posterior_mean"),
+        ({"success": {"references": ["blank"]}}, "success.references"),
+        ({"success": {"draws": 0}}, "success.draws"),
+        ({"evaluate": {"margin": 1.0}}, "evaluate.margin"),
     ],
 )
 def test_bad_keys_and_values_are_named(overlay, expected):
     with pytest.raises(VpauditError, match=expected.replace("[", r"\[")):
         config.resolve(overlay)
+
+
+def test_success_is_compared_of_deterministic_attacks_and_measured_metrics():
+    told = ["wiener", "posterior_mean", "ddim", "given_norm"]
+    assert [a.name for a in config.Config().compared] == [*told, "posterior_mean_untold", "ddim_untold"]
+    some = config.resolve({"success": {"attacks": ["ddpm", "raw"]}, "evaluate": {"metrics": ["psnr", "mse"]}})
+    assert [a.name for a in some.compared] == ["raw", "ddpm"]
+    assert some.success_metrics == ["mse"]
+    own = config.resolve({"attacks": [{"name": "a", "kind": "raw"}]})  # names none of the default ones, and is valid
+    assert own.compared == []
 
 
 def test_all_problems_at_once():
