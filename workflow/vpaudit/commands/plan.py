@@ -10,7 +10,7 @@ from vpaudit.study import shards
 from vpaudit.study.config import Attack, Config
 
 NETWORK_FREE = ("raw", "wiener")
-CALLS_PER_SECOND = 600.0  # of the shipped prior on two processor cores
+CALLS_PER_SECOND = 200.0  # of the shipped prior in float32 on two processor cores
 FLOAT_BYTES = 4
 JOB_SECONDS = 7.0  # of a job besides the network: to start Python and torch, to read, measure and write
 FIXED_JOBS = 12  # targets, baseline, bounds, collect, summary, latex, report, all, and four figures

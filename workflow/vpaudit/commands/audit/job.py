@@ -210,7 +210,7 @@ def _study(
         "seed": seed,
         "data": {"name": "the audited folder", "images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
         "mechanism": {"mu": grid, "max_grad_norm": max_grad_norm, "delta": delta},
-        "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian)},
+        "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian), "precision": "auto"},
         "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],
         "evaluate": {"metrics": metrics},
     }
