@@ -39,7 +39,6 @@ from scipy.special import ndtr, ndtri
 from vpaudit.base import checks, stats
 
 LEAST_SEPARATION = 1e-6
-MOST_MU = 1e4  # where a visual mu is no longer looked for
 
 
 def success_limit(mu: float, reference, separation=1.0) -> np.ndarray:
@@ -62,8 +61,11 @@ def success_limit(mu: float, reference, separation=1.0) -> np.ndarray:
 def _pooled(delta: np.ndarray, reference: float) -> float:
     if reference in (0.0, 1.0):
         return reference
-    reach = float(delta.max() * (abs(ndtri(reference)) + delta.max()) + 40 * delta.max() + 1)
-    c = brentq(lambda c: ndtr(-c / delta - delta / 2).mean() - reference, -reach, reach, xtol=1e-13)
+    alone = -delta * (ndtri(reference) + delta / 2)  # c if all targets were like this one: the common one is between
+    slack = 1e-9 * (1 + np.abs(alone).max())
+    c = brentq(
+        lambda c: ndtr(-c / delta - delta / 2).mean() - reference, alone.min() - slack, alone.max() + slack, xtol=1e-13
+    )
     return float(ndtr(-c / delta + delta / 2).mean())
 
 
@@ -123,13 +125,18 @@ def visual_mu(real, reference, trials: tuple[int, int], separation=1.0, level: f
     low, _ = stats.clopper_pearson(real, trials[0], limits)
     _, high = stats.clopper_pearson(reference, trials[1], limits)
     guesses = [(k + 0.5) / (n + 1) for k, n in zip((real, reference), trials)]
-    return tuple(max(0.0, max(_budget(*pair, separation) for pair in zip(*sides))) for sides in (guesses, (low, high)))
+    return tuple(_budget(*sides, separation) for sides in (guesses, (low, high)))
 
 
-def _budget(real: float, reference: float, separation) -> float:
-    """The mu at which `success_limit` of `reference` is `real`; 0 where none is needed."""
-    if real <= reference:
-        return 0.0
-    if np.ndim(separation) == 0:
-        return float((ndtri(real) - ndtri(reference)) / separation)
-    return float(brentq(lambda mu: success_limit(mu, reference, separation) - real, 0.0, MOST_MU, xtol=1e-9))
+def _budget(real, reference, separation) -> float:
+    """The least mu at which `success_limit` of `reference` (K,) is nowhere below `real` (K,)."""
+    gap = np.maximum(ndtri(real) - ndtri(reference), 0.0)  # the mu at separation 1
+    least, most = (float(f(np.maximum(separation, LEAST_SEPARATION))) for f in (np.min, np.max))
+    if least == most:
+        return float(gap.max() / least)
+    found = 0.0
+    for k in np.argsort(gap)[::-1]:
+        if gap[k] / least > found and real[k] > success_limit(found, reference[k], separation):
+            ends = max(found, gap[k] / most * (1 - 1e-9)), gap[k] / least * (1 + 1e-9)
+            found = float(brentq(lambda mu, k=k: success_limit(mu, reference[k], separation) - real[k], *ends, xtol=1e-9))
+    return found

@@ -10,15 +10,20 @@ import yaml
 from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
+from vpaudit.report import success
 
 ATTACKS = (  # (prior, attack) that tables and figures compare, from the least knowledge of images to the most
     ("none", "raw"),
     ("gaussian", "wiener"),
+    ("unconditional", "ddim_untold"),
     ("unconditional", "posterior_mean"),
     ("unconditional", "ddim"),
     ("unconditional", "ddpm"),
+    ("unconditional", "given_norm"),
 )
 MARGINS = (0.01, 0.05, 0.1)
+BASELINES = ("unrelated", "others")
+BOUNDS = ("uninformed", "floor")  # what needs no knowledge of images, and below which no attack gets
 
 
 class Results:
@@ -49,6 +54,25 @@ class Results:
     @cached_property
     def agreement(self) -> pd.DataFrame:
         return pd.read_parquet(self._path("consistency.parquet"))
+
+    @cached_property
+    def references(self) -> pd.DataFrame:
+        """Outputs on releases that do not hold the target, against it."""
+        return pd.read_parquet(self._path("references.parquet"))
+
+    @cached_property
+    def _counts(self) -> list[success.Counts]:
+        return success.counts(self.metrics, self.references, self.baselines, self.config["success"]["thresholds"])
+
+    @cached_property
+    def success(self) -> pd.DataFrame:
+        """How often attacks succeed, against the theorem's bound: `success.tested`."""
+        return success.tested(self._counts)
+
+    @cached_property
+    def visual_mu(self) -> pd.DataFrame:
+        """How much of mu attacks turn into success: `success.visual`."""
+        return success.visual(self._counts)
 
     @property
     def mu(self) -> list[float]:
@@ -132,6 +156,21 @@ class Results:
     def curve(self, prior: str, attack: str, metric: str) -> pd.DataFrame:
         """mu, value, low, high, n: mean over images (of the mean over draws) with its 95 % interval."""
         return curve_of(self.grid(prior, attack, metric))
+
+    def compared(self, metric: str) -> pd.DataFrame:
+        """look, mu, value, low, high over the grid: `ATTACKS`, `BASELINES` and `BOUNDS`, those that the study has."""
+        value, low, high = stats.bootstrap(self.unrelated(metric).to_numpy())
+        tables = {attack: self.curve(prior, attack, metric) for prior, attack in ATTACKS}
+        tables["unrelated"] = pd.DataFrame({"mu": self.mu, "value": value, "low": low, "high": high})
+        tables["others"] = curve_of(self.others("ddim", metric))
+        tables |= {name: self.bound(name, metric) for name in BOUNDS}
+        kept = [rows.assign(look=name) for name, rows in tables.items() if len(rows)]
+        return pd.concat(kept, ignore_index=True)[["look", "mu", "value", "low", "high", "n"]]
+
+    def untold(self, attack: str) -> bool:
+        """Whether this attack is not told lambda, which says how large the target's norm is."""
+        known = {a["name"]: a.get("knowledge", {}).get("lam", "known") for a in self.config.get("attacks", [])}
+        return known.get(attack, "known") != "known"
 
     def ratio(self, pair: tuple[str, str], base: tuple[str, str], metric: str) -> pd.DataFrame:
         """mu, value, low, high, n: mean loss of one (prior, attack) over that of another.
@@ -239,3 +278,12 @@ def curve_of(grid: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({k: pd.Series(dtype=float) for k in ("mu", "value", "low", "high", "n")})
     value, low, high = stats.bootstrap(grid.to_numpy())
     return pd.DataFrame({"mu": grid.columns, "value": value, "low": low, "high": high, "n": len(grid)})
+
+
+def limits(metric: str, compared: pd.DataFrame) -> tuple[float, float]:
+    """Of an axis that shows attacks and baselines whole, and bounds where they are near; of MSE it is logarithmic."""
+    shown = compared[~compared["look"].isin(BOUNDS)]
+    low, high = shown["low"].min(), shown["high"].max()
+    if metric == "mse":
+        return 0.6 * low, 2 * high
+    return min(0.0, low) - 0.03, max(1.0 if METRICS[metric].higher_is_better else 0.0, high) + 0.03
