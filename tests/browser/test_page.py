@@ -112,8 +112,8 @@ def test_means_beside_the_charts_are_those_of_the_tables(page, study):
     curve = read.curve("unconditional", "ddim", "ssim").set_index("mu").loc[MU[3]]
     cells = next(row for row in rows if row.startswith("DDIM"))
     assert f"{number(curve['value'])}\n{number(curve['low'])} to {number(curve['high'])}" in cells
-    rero = next(row for row in rows if row.startswith("ReRo"))
-    assert number(words.at(read.bound("rero", "mse"), MU[3])["value"]) in rero
+    floor = next(row for row in rows if row.startswith("floor"))
+    assert number(words.at(read.bound("floor", "mse"), MU[3])["value"]) in floor
     assert number(read.unrelated("ncc").mean()) in next(row for row in rows if row.startswith("unrelated"))
     assert f"DDIM {number(curve['value'])}" in page.text_content("#chart-ssim")
 

@@ -357,7 +357,7 @@ def test_altered_weights_are_refused(study, tmp_path):
 def test_summary_says_what_was_found(study):
     summary = json.loads((study / "results/smoke/summary.json").read_text())
     ids = {claim["id"] for claim in summary["claims"]}
-    assert {"beats_uninformed", "below_rero_mse", "agreement_predicts_mse", "beats_wiener"} <= ids
+    assert {"beats_uninformed", "within_theorem", "agreement_predicts_mse", "beats_wiener"} <= ids
     for claim in summary["claims"]:
         assert claim["n"] == (2 if claim["id"].startswith("denoising_") else 24)  # seeds there, images elsewhere
         assert claim["verdict"]

@@ -38,7 +38,7 @@ class Look:
     label: str
     colour: str
     marker: str = ""
-    dash: tuple[int, ...] = ()
+    dash: tuple[float, ...] = ()
 
 
 LOOKS = {
@@ -57,6 +57,9 @@ LOOKS = {
     "none": Look("no prior", "#999999", "X"),
     "uninformed": Look("uninformed adversary", "#555555", dash=(4, 2)),
     "floor": Look("floor for any attack", "#332288", dash=(7, 2, 1, 2)),
+    "theorem": Look("most that the theorem allows it", "#777777", dash=(4, 2)),
+    "any_untold": Look("most for any attack not told λ", "#000000", dash=(1, 1)),
+    "whole_budget": Look("µ itself", "#000000", dash=(3, 1.5)),
     "unrelated": Look("unrelated test images", "#000000", dash=(1, 2)),
     "others": Look("DDIM output, other targets", "#000000", dash=(6, 2, 1, 2, 1, 2)),
 }

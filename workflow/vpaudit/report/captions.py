@@ -10,6 +10,7 @@ import yaml
 from vpaudit.base import stats
 from vpaudit.report import words
 
+EXACT = ("success", "visual_mu")  # figures whose intervals are no bootstrap
 CARDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
@@ -21,7 +22,7 @@ def text(name: str, config: dict) -> str:
     images = f"n = {config['data']['images']} {words.images(config)}"
     if name == "reconstructions":
         images = f"From {images.removeprefix('n = ')}"
-    else:
+    elif name not in EXACT:
         images += f"; 95 % intervals by bootstrap over images ({stats.RESAMPLES:,} resamples)"
     return f"{caption} {images}; seed {config['seed']}."
 

@@ -5,11 +5,9 @@ Each file holds one `tabular`, to be \\input inside a table; captions are beside
 
 import pandas as pd
 
-from vpaudit.base import stats
-from vpaudit.base.labels import LABELS, METRICS, number, power
-from vpaudit.report.results import ATTACKS, Results, curve_of
+from vpaudit.base.labels import LABELS, METRICS, interval, number, power
+from vpaudit.report.results import BOUNDS, Results
 
-BOUNDS = (("uninformed", "uninformed adversary"), ("rero", "ReRo"))
 NAMES = ("metrics", "claims")  # of the files
 SPECIAL = {"\\": r"\textbackslash{}"} | {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}"}
 SYMBOLS = {
@@ -19,6 +17,7 @@ SYMBOLS = {
     "ε": r"$\varepsilon$",
     "δ": r"$\delta$",
     "σ": r"$\sigma$",
+    "λ": r"$\lambda$",
     "≤": r"$\leq$",
     "–": "--",
 }
@@ -54,25 +53,17 @@ def metrics(study: Results) -> str:
     for metric in [m for m in METRICS if m in set(study.metrics["metric"])]:
         arrow = r"$\uparrow$" if METRICS[metric].higher_is_better else r"$\downarrow$"
         group = [[rf"\textbf{{{escape(METRICS[metric].label)}}} {arrow}", *[""] * len(study.mu)]]
-        for pair in ATTACKS:
-            group += _pair(LABELS[pair[1]], study.curve(*pair, metric), study.mu)
-        value, low, high = (float(v) for v in stats.bootstrap(study.unrelated(metric).to_numpy()))
-        same = pd.DataFrame({"mu": study.mu, "value": value, "low": low, "high": high})
-        group += _pair("unrelated test images", same, study.mu)
-        group += _pair("DDIM, other targets", curve_of(study.others("ddim", metric)), study.mu)
-        for name, label in BOUNDS:
-            group += _pair(label, study.bound(name, metric), study.mu, interval=False)
+        for name, curve in study.compared(metric).groupby("look", sort=False):
+            group += _pair(LABELS[name], curve, study.mu, name not in BOUNDS)
         groups.append(group)
     return tabular("l" + "r" * len(study.mu), head, groups)
 
 
-def _pair(label: str, curve: pd.DataFrame, mu: list[float], interval: bool = True) -> list[list[str]]:
-    """A row of values and, below it, one of intervals; nothing where the study did not run it."""
-    if curve.empty:
-        return []
+def _pair(label: str, curve: pd.DataFrame, mu: list[float], intervals: bool) -> list[list[str]]:
+    """A row of values and, if wanted, one of intervals below it."""
     rows = curve.set_index("mu").reindex(mu)
     found = [[escape(label), *("--" if pd.isna(v) else _number(v) for v in rows["value"])]]
-    if interval:
+    if intervals:
         pairs = zip(rows["low"], rows["high"])
         cells = ["" if pd.isna(a) else rf"{{\tiny [{_number(a)}, {_number(b)}]}}" for a, b in pairs]
         found.append(["", *cells])
@@ -87,8 +78,6 @@ def claims(summary: dict) -> str:
     """Claim, value with interval, n, verdict."""
     rows = []
     for claim in summary["claims"]:
-        value = "--"
-        if claim["value"] is not None:
-            value = f"{claim['value']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]".replace("-", "$-$")
+        value = interval(claim["value"], claim["low"], claim["high"]).replace("-", "$-$").replace("–", "--")
         rows.append([escape(claim["claim"]), value, str(claim["n"]), claim["verdict"]])
     return tabular("p{0.52\\linewidth}lrl", [["claim", r"value [95\,\%]", "$n$", "verdict"]], [rows])

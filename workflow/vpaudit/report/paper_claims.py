@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from vpaudit.base import files, machine, places
-from vpaudit.base.labels import LABELS, LPIPS, MAIN_METRICS, METRICS
+from vpaudit.base.labels import LABELS, LPIPS, MAIN_METRICS, METRICS, interval
 from vpaudit.report import words
 from vpaudit.report.claims import LEFT_OPEN, OURS, Claim, course_of, over_mu
 from vpaudit.report.results import Results
@@ -25,6 +25,7 @@ PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-account
 CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
 PUBLIC_KEYS = ("repo", "revision", "licence", "trained_on", "source_sha256")  # of a prior fetched from the hub
 MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from the matched noise level
+UNTOLD = ("unconditional", "ddim_untold")  # the same by an adversary who is not told lambda
 UNRELATED = 5.0  # the largest mu at which the paper calls output unrelated to its target
 
 
@@ -32,7 +33,7 @@ def build(config: Config, layout: Layout) -> dict:
     """The content of summary.json."""
     study = Results(layout.results)
     makers = (
-        beats_uninformed, below_rero, grows_with_mu, end_of_success, ddim_below_ddpm, agreement_predicts,
+        beats_uninformed, within_theorem, visual_mu, told_lambda, grows_with_mu, end_of_success, ddim_below_ddpm, agreement_predicts,
         prior_matters, beats_the_weaker,
     )  # fmt: skip
     claims = [claim for make in makers for claim in make(study)]
@@ -93,21 +94,77 @@ def over_grid(
 
 
 def beats_uninformed(study: Results) -> list[Claim]:
-    course = study.curve(*MAIN, "mse")
+    """Of an attack that is not told lambda, as the bound's adversary is not told anything of images."""
+    prior, attack = UNTOLD if len(study.grid(*UNTOLD, "mse")) else MAIN
     law = study.bound("uninformed", "mse").set_index("mu")["value"]
-    course[["value", "low", "high"]] = course[["value", "low", "high"]].div(course["mu"].map(law), axis=0)
-    about = {"family": "beats_uninformed", "metric": "mse", "baseline": "uninformed", "attack": "ddim"}
-    told = texts("beats_uninformed", "mse", smallest=course["value"].min())
+    course, clipped = (_over(study.curve(*pair, "mse"), law) for pair in ((prior, attack), ("none", "raw")))
+    about = {"family": "beats_uninformed", "metric": "mse", "baseline": "uninformed", "attack": attack}
+    told = texts("beats_uninformed", "mse", attack=LABELS[attack], smallest=course["value"].min())
+    if len(clipped):
+        told["note"] += f" Clipping the release to that range, with no prior, is {_spoken(clipped)} of it already."
     return over_grid("beats_uninformed", course, 1, False, about, told)
 
 
-def below_rero(study: Results) -> list[Claim]:
+def _over(course: pd.DataFrame, law: pd.Series) -> pd.DataFrame:
+    shares = course[["value", "low", "high"]].div(course["mu"].map(law), axis=0)
+    return course.assign(**shares)
+
+
+def _spoken(course: pd.DataFrame) -> str:
+    least, most = course.loc[course["value"].idxmin()], course.loc[course["value"].idxmax()]
+    return f"{least['value']:.2g} (µ = {least['mu']:g}) to {most['value']:.2g} (µ = {most['mu']:g})"
+
+
+def within_theorem(study: Results) -> list[Claim]:
+    """No success, with the target, is shown to be above what the theorem allows by success without it."""
+    if study.success.empty:
+        return []
+    shown = study.visual_mu.groupby("mu")["shown"].max()
+    share, violated = (shown / shown.index).rename("value"), study.success[study.success["violated"]]
+    told = texts(
+        "within_theorem", "mse", cells=len(study.success), violations=len(violated), candidates=study.candidates
+    )
+    told["measured"] = told["measured"].format(mu=f"{share.idxmax():g}")
+    if len(violated):
+        where = violated.groupby(["attack", "metric", "mu"]).size().index
+        told["note"] = f"Contradicted by {listed(where)}: a leak or an error. {told['note']}"
+    by_mu = share.reset_index().assign(low=np.nan, high=np.nan).to_dict("records")
+    verdict = "not confirmed" if len(violated) else "confirmed"
+    numbers = (float(share.max()), np.nan, np.nan, study.images)
+    return [Claim("within_theorem", **told, **dict(zip(("value", "low", "high", "n"), numbers)), verdict=verdict,
+                  by_mu=by_mu, family="within_theorem", baseline="release without the target")]  # fmt: skip
+
+
+def listed(cells) -> str:
+    """The first three of (attack, metric, mu), and how many more."""
+    texts_ = [f"{LABELS.get(attack, attack)}, {METRICS[metric].label}, µ = {mu:g}" for attack, metric, mu in cells]
+    return "; ".join(texts_[:3]) + (f" and {len(texts_) - 3} more" if len(texts_) > 3 else "")
+
+
+def visual_mu(study: Results) -> list[Claim]:
+    """How much of mu the strongest attack turns into success, metric by metric: at least low, at most mu."""
     claims = []
-    for metric, sign, grid in measured_grids(study):
-        margin = sign * (grid - study.bound("rero", metric).set_index("mu")["value"])  # > 0: worse than the bound
-        about = {"family": "below_rero", "metric": metric, "baseline": "rero", "attack": "ddim"}
-        told = texts("below_rero", metric, candidates=study.candidates)
-        claims += over_grid(f"below_rero_{metric}", course_of(grid.columns, margin.to_numpy()), 0, True, about, told)
+    for metric in METRICS:
+        course = study.strongest(metric)
+        if course.empty:
+            continue
+        attack = course["attack"].iloc[0]
+        about = {"family": "visual_mu", "metric": metric, "baseline": "release without the target", "attack": attack}
+        course = course.assign(high=course["mu"].clip(lower=course["value"]), n=study.images)
+        told = texts("visual_mu", metric, attack=LABELS[attack])
+        claims += over_grid(f"visual_mu_{metric}", course, 0, True, about, told, strongest=True)
+    return claims
+
+
+def told_lambda(study: Results) -> list[Claim]:
+    """What lambda, which says how large the target's norm is, is worth to an attack that is told it."""
+    claims = []
+    for id_, pair, base, above in (
+        ("told_lambda", UNTOLD, MAIN, True),
+        ("uses_norm", ("unconditional", "given_norm"), ("unconditional", "posterior_mean"), False),
+    ):
+        about = {"family": "told_lambda", "metric": "mse", "baseline": base[1], "attack": pair[1]}
+        claims += over_grid(id_, study.ratio(pair, base, "mse"), 1, above, about, texts(id_, "mse"), strongest=True)
     return claims
 
 
@@ -214,7 +271,7 @@ def closing(layout: Layout) -> str:
     found = files.read_json(layout.summary)
     lines = ["", f"Study {found['study']}: {found['headline']}"]
     for claim in found["claims"]:
-        number = "" if claim["value"] is None else f" {claim['value']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]"
+        number = f" {interval(claim['value'], claim['low'], claim['high'])}"
         lines.append(f"  {claim['verdict']:<23} {claim['claim']}:{number} (n = {claim['n']}; {claim['measured']})")
     lines += [f"  note: {note}" for note in found["notes"]]
     lines += [f"Report:  {layout.report}", f"Figures: {layout.figures}/", f"Tables:  {layout.results}/"]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vpaudit.base import stats
+from vpaudit.base import pixels, stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LPIPS, MAIN_METRICS, METRICS
 from vpaudit.report import success
@@ -22,6 +22,7 @@ ATTACKS = (  # (prior, attack) that tables and figures compare, from the least k
     ("unconditional", "given_norm"),
 )
 MARGINS = (0.01, 0.05, 0.1)
+STRONGEST = ("given_norm", "posterior_mean", "ddim")  # the first that was run, an order fixed before any result
 BASELINES = ("unrelated", "others")
 BOUNDS = ("uninformed", "floor")  # what needs no knowledge of images, and below which no attack gets
 
@@ -57,11 +58,14 @@ class Results:
 
     @cached_property
     def references(self) -> pd.DataFrame:
-        """Outputs on releases that do not hold the target, against it."""
-        return pd.read_parquet(self._path("references.parquet"))
+        """Outputs on releases that do not hold the target, against it; no rows where the study made none."""
+        path = self.folder / "references.parquet"
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
     @cached_property
     def _counts(self) -> list[success.Counts]:
+        if self.references.empty:
+            return []
         return success.counts(self.metrics, self.references, self.baselines, self.config["success"]["thresholds"])
 
     @cached_property
@@ -73,6 +77,14 @@ class Results:
     def visual_mu(self) -> pd.DataFrame:
         """How much of mu attacks turn into success: `success.visual`."""
         return success.visual(self._counts)
+
+    @cached_property
+    def public(self) -> np.ndarray | None:
+        """(n, ...) images of the targets' kind that anyone may know, in [-1, 1]; None where there are none."""
+        if not (self.folder / "public.npz").exists():
+            return None
+        with self.arrays("public") as file:
+            return pixels.signed(file["images"][: success.PUBLIC])
 
     @property
     def mu(self) -> list[float]:
@@ -124,6 +136,12 @@ class Results:
     def local(self) -> bool:
         """Whether the images came from the user's own folder or archive, and are therefore taken for private."""
         return bool(self.config["data"].get("folder"))
+
+    def strongest(self, metric: str) -> pd.DataFrame:
+        """Rows of `visual_mu` of the strongest attack, by mu; none where success was not measured in this metric."""
+        t = self.visual_mu[(self.visual_mu["prior"] == "unconditional") & (self.visual_mu["metric"] == metric)]
+        attack = next((a for a in STRONGEST if a in set(t["attack"])), None)
+        return t[t["attack"] == attack].sort_values("mu")
 
     def arrays(self, kind: str, mu: float | None = None):
         """An npz file, of a sharded study its first shard; a context manager, arrays are read when asked for."""

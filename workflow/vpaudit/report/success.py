@@ -75,7 +75,7 @@ def tested(found: list[Counts]) -> pd.DataFrame:
         `KEYS`, reference, eta (of the metric, not of its distance), real with low and high, bound with bound_low and
         bound_high (both intervals 95 % for the cell alone), violated (at limits for all cells together).
     """
-    cells, tables = sum(len(c.eta) for c in found), []
+    cells, tables = sum(len(c.eta) for c in found), [pd.DataFrame(columns=[*KEYS, "violated"])]
     for c in found:
         low, high = stats.clopper_pearson(c.real, c.trials[0])
         limits = stats.clopper_pearson(c.null, c.trials[1])
@@ -86,7 +86,7 @@ def tested(found: list[Counts]) -> pd.DataFrame:
             "real": test.real, "low": low, "high": high,
             "bound": test.bound, "bound_low": bounds[0], "bound_high": bounds[1], "violated": test.violated,
         }))  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables[len(found) > 0 :], ignore_index=True)
 
 
 def visual(found: list[Counts]) -> pd.DataFrame:
@@ -95,8 +95,8 @@ def visual(found: list[Counts]) -> pd.DataFrame:
     Each reference gives a lower limit at level 1 - 0.05 / their number, so the highest of them holds at 95 %.
 
     Returns:
-        `KEYS`, value, low and reference, of the reference whose limit is highest; shown: the limit that holds for all
-        cells of the study together, above mu exactly where `tested` calls a violation.
+        `KEYS`, value (an estimate, at most mu unless low is above it), low and reference, of the reference whose limit is
+        highest; shown: the limit that holds for all cells together, above mu exactly where `tested` calls a violation.
     """
     kinds, cells = len({c.reference for c in found}), sum(len(c.eta) for c in found)
     rows = []
@@ -104,6 +104,7 @@ def visual(found: list[Counts]) -> pd.DataFrame:
         value, low = _visual(c, kinds)
         rows.append((*c.key, value, low, c.reference, _visual(c, cells / len(c.eta))[1]))
     table = pd.DataFrame(rows, columns=[*KEYS, "value", "low", "reference", "shown"])
+    table["value"] = table[["value", "mu"]].min(axis=1).clip(lower=table["low"])
     table["shown"] = table.groupby(KEYS)["shown"].transform("max")
     return table.sort_values(["low", "value"]).groupby(KEYS).tail(1).sort_values(KEYS, ignore_index=True)
 
@@ -118,10 +119,10 @@ def without_lambda(images: np.ndarray, eta: np.ndarray, mu: float) -> np.ndarray
     """(K,): the most often any attack that is told nothing of its target can be within eta of it, in squared error.
 
     Args:
-        images: (n, ...) public images in [-1, 1], of the targets' law, of which the first `PUBLIC` are compared.
+        images: (n, ...) public images in [-1, 1], of the targets' law.
         eta: (K,) mean squared errors.
     """
-    flat = images[:PUBLIC].reshape(len(images[:PUBLIC]), -1).astype(np.float64)
+    flat = images.reshape(len(images), -1)
     squares = np.square(flat).sum(axis=1)
     mse = np.maximum(squares[:, None] + squares - 2 * flat @ flat.T, 0) / flat.shape[1]
     return theorem.success_limit(mu, kappa_limit_mse(mse, flat.shape[1], eta))

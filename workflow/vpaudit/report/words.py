@@ -113,8 +113,20 @@ def named(study: Results, mu: float) -> str:
     if gamma is None:
         return ""
     return (
-        f"an adversary who holds the image among {study.candidates:,} candidates names it with a probability of at "
-        f"most {share(gamma['value'])}"
+        f"an adversary who knows only that the image is one of {study.candidates:,} candidates, all equally "
+        f"likely, names it with a probability of at most {share(gamma['value'])}"
+    )
+
+
+def visible_budget(study: Results, mu: float) -> str:
+    """How much of mu the strongest attack turns into success, by which metric; nothing where that was not measured."""
+    rows = {METRICS[metric].label: at(study.strongest(metric), mu) for metric in METRICS}
+    parts = [f"{number(row['low'])} by {label}" for label, row in rows.items() if row is not None and row["low"] > 0]
+    if not parts:
+        return ""
+    return (
+        f"Of the budget µ = {mu:g} the attack turns at least {listed(parts)} into success that can be seen: it comes close "
+        "to its target more often than it comes close to it on releases that do not hold it."
     )
 
 
@@ -158,6 +170,7 @@ def audit(study: Results, summary: dict) -> list[dict]:
             "" if row is None else _recovers(study, row, guess, knows),
             pictures.get(mu, ""),
             _beside_bounds(study, guess, mu),
+            visible_budget(study, mu),
             estimates.get(mu, ""),
         ]
         levels.append({
@@ -263,11 +276,13 @@ def knowledge(study: Results) -> list[str]:
     known = (
         study.metrics.drop_duplicates(["attack", "knowledge"]).groupby("knowledge", sort=False)["attack"].apply(list)
     )
-    usual = ("sigma known, lambda known", "known")
-    if all(label in usual for label in known.index):
-        return ["It knows the noise strength σ and the clipping factor λ exactly."]
-    spelled = {label: label.replace("sigma", "σ").replace("lambda", "λ") for label in known.index}
-    return [f"What {listed(attacks)} knows: {spelled[label]}." for label, attacks in known.items()]
+    told = {label: listed([LABELS.get(a, a) for a in attacks]) for label, attacks in known.items()}
+    usual = [label for label in told if label in ("sigma known, lambda known", "known")]
+    if len(usual) == len(told):
+        return ["It knows the noise strength σ and the clipping factor λ exactly. λ reveals how large the image’s norm is."]
+    spelled = {label: label.replace("sigma", "σ").replace("lambda", "λ") for label in told}
+    exactly = "the noise strength σ and the clipping factor λ, which reveals the image’s norm, exactly"
+    return [f"What is known to {told[k]}: {exactly if k in usual else spelled[k]}." for k in told]
 
 
 def widest(study: Results) -> dict[str, str] | None:

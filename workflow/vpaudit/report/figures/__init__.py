@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
 from vpaudit.report import captions
-from vpaudit.report.figures import agreement, curves, grid, ladder
+from vpaudit.report.figures import agreement, curves, grid, ladder, success, visual_mu
 from vpaudit.report.figures import style as styles
 from vpaudit.report.results import Results
 
@@ -25,6 +25,8 @@ KINDS = ("pdf", "png", "csv", "txt")
 FIGURES = {
     "reconstructions": grid.draw,
     "metrics_vs_mu": curves.draw,
+    "success": success.draw,
+    "visual_mu": visual_mu.draw,
     "consistency": agreement.draw,
     "prior_ladder": ladder.draw,
 }

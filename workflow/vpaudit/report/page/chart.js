@@ -25,13 +25,15 @@ function mark(parent, kind, x, y, size) {
     s: `M${x - s},${y - s}h${2 * s}v${2 * s}h${-2 * s}z`,
     D: `M${x},${y - 1.4 * s}l${1.4 * s},${1.4 * s}l${-1.4 * s},${1.4 * s}l${-1.4 * s},${-1.4 * s}z`,
     "^": `M${x},${y - 1.3 * s}l${1.3 * s},${2.4 * s}h${-2.6 * s}z`,
+    v: `M${x},${y + 1.3 * s}l${1.2 * s},${-2.4 * s}h${-2.4 * s}z`,
+    P: `M${x - 0.5 * s},${y - 1.4 * s}h${s}v${0.9 * s}h${0.9 * s}v${s}h${-0.9 * s}v${0.9 * s}h${-s}v${-0.9 * s}h${-0.9 * s}v${-s}h${0.9 * s}z`,
     o: `M${x - s},${y}a${s},${s} 0 1,0 ${2 * s},0a${s},${s} 0 1,0 ${-2 * s},0z`,
     X: `M${x - s},${y - s}l${2 * s},${2 * s}m0,${-2 * s}l${-2 * s},${2 * s}`,
   };
   return shape(parent, "path", { d: forms[kind], class: kind === "X" ? "mark open" : "mark" });
 }
 
-/* One metric over µ: curves with bands, bounds with the corridor between them, the unrelated images, a line at the slider. */
+/* One metric over µ: curves with bands, bounds, the unrelated images, a line at the slider. */
 class Chart {
   constructor(parent, panel, data, moveTo) {
     Object.assign(this, { panel, data, left: 46, right: 352, top: 30, bottom: 218 });
@@ -46,7 +48,6 @@ class Chart {
     shape(clip, "rect", { x: this.left, y: this.top, width: this.right - this.left, height: this.bottom - this.top });
     this.axes();
     this.plot = shape(this.svg, "g", { "clip-path": `url(#clip-${panel.name})` });
-    this.corridor();
     panel.lines.forEach((line) => this.band(line, "line"));
     panel.lines.forEach((line) => this.curve(line));
     panel.curves.forEach((curve) => this.band(curve, "curve"));
@@ -104,11 +105,6 @@ class Chart {
     const there = this.points(high);
     const back = this.points(low).reverse();
     if (there.length > 1) shape(this.plot, "polygon", { points: [...there, ...back].join(" "), ...attributes });
-  }
-
-  corridor() {
-    const of = (key) => this.panel.lines.find((line) => line.key === key);
-    if (of("rero") && of("uninformed")) this.area(of("rero").value, of("uninformed").value, { class: "corridor" });
   }
 
   band(curve, kind) {

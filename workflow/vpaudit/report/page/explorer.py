@@ -5,10 +5,9 @@ import math
 
 import pandas as pd
 
-from vpaudit.base import stats
 from vpaudit.base.labels import LOOKS, METRICS, number, power
 from vpaudit.report.page.sprites import Output, Sprites, scale
-from vpaudit.report.results import ATTACKS, Results
+from vpaudit.report.results import ATTACKS, Results, limits
 from vpaudit.report.words import at
 
 
@@ -59,8 +58,8 @@ def text(content: dict) -> str:
 
 
 def colours() -> dict[str, str]:
-    """One colour a curve, as in the figures."""
-    return {name: LOOKS[name].colour for name in (*(attack for _, attack in ATTACKS), "rero", "corridor")}
+    """One colour an attack, as in the figures."""
+    return {attack: LOOKS[attack].colour for _, attack in ATTACKS}
 
 
 def _name(number_: int, class_: str) -> str:
@@ -109,34 +108,23 @@ def _metric(name: str) -> dict:
 
 def _panel(study: Results, name: str) -> dict:
     """Curves, bounds, baselines and limits of one metric's chart."""
-    curves = [_curve(study.curve(*pair, name), study, pair[1]) for pair in ATTACKS]
-    curves = [curve for curve in curves if curve]
-    value, low, high = (float(v) for v in stats.bootstrap(study.unrelated(name).to_numpy()))
-    unrelated = pd.DataFrame({"mu": study.mu, "value": value, "low": low, "high": high})
-    lines = [
-        _curve(study.bound("uninformed", name), study, "uninformed"),
-        _curve(study.bound("rero", name), study, "rero", f"ReRo, 1 of {study.candidates:,} candidates"),
-        _curve(unrelated, study, "unrelated"),
-    ]
-    lows, highs = ([v for c in curves for v in c[key] if v is not None] for key in ("low", "high"))
-    higher = METRICS[name].higher_is_better
-    if name == "mse":
-        limits = [0.6 * min(lows), 2 * max(*highs, high)]
-    else:
-        limits = [min(0.0, *lows, low) - 0.03, max(1.0 if higher else 0.0, *highs, high) + 0.03]
-    return {**_metric(name), "log": name == "mse", "limits": [_short(v) for v in limits], "curves": curves,
-            "lines": [line for line in lines if line]}  # fmt: skip
+    compared = study.compared(name)
+    curves = [_curve(rows, study, look) for look, rows in compared.groupby("look", sort=False)]
+    return {
+        **_metric(name),
+        "log": name == "mse",
+        "limits": [_short(v) for v in limits(name, compared)],
+        "curves": [curve for curve in curves if curve["mark"]],
+        "lines": [curve for curve in curves if not curve["mark"]],
+    }
 
 
-def _curve(table: pd.DataFrame, study: Results, key: str, label: str = "") -> dict | None:
-    """value, low, high by mu of a curve, and its look; None where the study did not run it."""
-    if table.empty:
-        return None
+def _curve(table: pd.DataFrame, study: Results, key: str) -> dict:
+    """value, low, high by mu of a curve, and its look."""
     look = LOOKS[key]
     rows = [at(table, mu) for mu in study.mu]
     columns = {k: [None if row is None else _short(row[k]) for row in rows] for k in ("value", "low", "high")}
-    dash = " ".join(map(str, look.dash))
-    return {"key": key, "label": label or look.label, "dash": dash, "mark": look.marker, **columns}
+    return {"key": key, "label": look.label, "dash": " ".join(map(str, look.dash)), "mark": look.marker, **columns}
 
 
 def legend(count: int = 12) -> list[str]:
