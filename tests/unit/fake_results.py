@@ -127,7 +127,7 @@ def _values(error: np.ndarray) -> dict:
     }
 
 
-def _references(np.random.default_rng(len(tables["references"])), prior, attack, mu, scale, ids, difficulty, tables) -> None:
+def _references(rng, prior, attack, mu, scale, ids, difficulty, tables) -> None:
     """Error on releases without the target: that of mu = 0 on noise, less on the mean image, which is 0.7 mu away."""
     for kind, level, rho in (("noise", 0.6, np.ones(len(ids))), ("mean", 0.5, rng.uniform(0.6, 0.8, len(ids)))):
         for draw in range(2):
@@ -168,7 +168,9 @@ def _one_mu(folder, rng, mu, names, attacks, pictures, ids, difficulty, tables) 
             other = UNRELATED[m] * np.exp(rng.normal(0, 0.1, images))
             tables["baselines"].append(_pairs(ids, prior, attack, mu, m, kind="reconstruction_vs_other", value=other))
         if draws == 1 and attack != "raw":
-            _references(np.random.default_rng(len(tables["references"])), prior, attack, mu, scale, ids, difficulty, tables)
+            _references(
+                np.random.default_rng(len(tables["references"])), prior, attack, mu, scale, ids, difficulty, tables
+            )
         if attack == "ddpm":
             estimate, truth = _values(error * np.exp(rng.normal(0, 0.3, images))), _values(error)
             for v in (estimate, truth):

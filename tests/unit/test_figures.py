@@ -303,7 +303,9 @@ def test_one_colour_an_attack_and_its_prior():
     assert colours["gaussian"] == colours["wiener"]
     assert colours["none"] == colours["raw"]
     assert colours["unconditional"] == colours["posterior_mean"]
-    assert not {colours["true_class"], colours["wrong_class"]} & {colours[k] for k in ("ddim", "ddpm", "given_norm", "raw")}
+    assert not {colours["true_class"], colours["wrong_class"]} & {
+        colours[k] for k in ("ddim", "ddpm", "given_norm", "raw")
+    }
 
 
 def test_numbers_are_written_for_people():

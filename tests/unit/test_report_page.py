@@ -40,7 +40,7 @@ def test_an_audit_says_what_is_recovered_at_every_level(study):
     levels = words.audit(study, summary_of(study))
     assert [level["mu"] for level in levels] == list(MU)
     for level, epsilon in zip(levels, (EPSILON[ALL.index(mu)] for mu in MU)):
-        first, metrics, bounds, estimate = level["sentences"]
+        first, metrics, bounds, *budget, estimate = level["sentences"]
         start = f"At ε = {number(epsilon)} (µ = {level['mu']:g}) an attacker who knows discs’s training images"
         assert first.startswith(start)
         near = words.at(study.recovered("posterior_mean"), level["mu"])
@@ -49,7 +49,11 @@ def test_an_audit_says_what_is_recovered_at_every_level(study):
         curve = words.at(study.curve("unconditional", "posterior_mean", "mse"), level["mu"])
         assert f"is {number(curve['value'])} [{number(curve['low'])}, {number(curve['high'])}]" in bounds
         gamma = norm.cdf(level["mu"] + norm.ppf(1 / CANDIDATES))
+        assert f"one of {CANDIDATES} candidates" in bounds
         assert words.share(gamma) in bounds
+        spent = words.at(study.strongest("mse"), level["mu"])["low"]
+        assert bool(budget) == (spent > 0)
+        assert not budget or f"at least {number(spent)} by MSE" in budget[0]
         draws = study.agreement.query(f"metric == 'mse' and mu == {level['mu']}")
         assert f"at {number(draws['agreement'].mean())}; it is {number(draws['achieved'].mean())} (" in estimate
 
@@ -72,6 +76,7 @@ def test_output_that_suits_any_image_recovers_nothing(study):
 def test_a_study_without_draws_or_diffusion_attack_leaves_sentences_out(study):
     read = Results(study.folder)
     read.metrics = read.metrics[read.metrics["attack"].isin(["raw", "wiener"])]
+    read.references = read.references[read.references["attack"] == "wiener"]
     read.agreement = read.agreement.iloc[:0]
     for level in words.audit(read, summary_of(study)):
         (sentence,) = level["sentences"]

@@ -138,5 +138,7 @@ def _budget(real, reference, separation) -> float:
     for k in np.argsort(gap)[::-1]:
         if gap[k] / least > found and real[k] > success_limit(found, reference[k], separation):
             ends = max(found, gap[k] / most * (1 - 1e-9)), gap[k] / least * (1 + 1e-9)
-            found = float(brentq(lambda mu, k=k: success_limit(mu, reference[k], separation) - real[k], *ends, xtol=1e-9))
+            found = float(
+                brentq(lambda mu, k=k: success_limit(mu, reference[k], separation) - real[k], *ends, xtol=1e-9)
+            )
     return found

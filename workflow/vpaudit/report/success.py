@@ -4,7 +4,6 @@ An output succeeds at eta if its distance to the target is at most eta: the metr
 a similarity. The theorem, its test and visual mu: privacy/success.py.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,9 +60,7 @@ def counts(metrics: pd.DataFrame, references: pd.DataFrame, baselines: pd.DataFr
 
 
 def _counts(key: tuple, rows: pd.DataFrame, real: pd.Series, eta: np.ndarray) -> Counts:
-    hits = [
-        (distance(values.to_numpy(), key[2])[:, None] <= eta).sum(axis=0) for values in (real, rows["value"])
-    ]
+    hits = [(distance(values.to_numpy(), key[2])[:, None] <= eta).sum(axis=0) for values in (real, rows["value"])]
     rho = rows.drop_duplicates("image")["separation"].to_numpy()
     return Counts(key[:4], key[4], eta, *hits, (len(real), len(rows)), float(rho[0]) if np.ptp(rho) == 0 else rho)
 

@@ -279,7 +279,9 @@ def knowledge(study: Results) -> list[str]:
     told = {label: listed([LABELS.get(a, a) for a in attacks]) for label, attacks in known.items()}
     usual = [label for label in told if label in ("sigma known, lambda known", "known")]
     if len(usual) == len(told):
-        return ["It knows the noise strength σ and the clipping factor λ exactly. λ reveals how large the image’s norm is."]
+        return [
+            "It knows the noise strength σ and the clipping factor λ exactly. λ reveals how large the image’s norm is."
+        ]
     spelled = {label: label.replace("sigma", "σ").replace("lambda", "λ") for label in told}
     exactly = "the noise strength σ and the clipping factor λ, which reveals the image’s norm, exactly"
     return [f"What is known to {told[k]}: {exactly if k in usual else spelled[k]}." for k in told]

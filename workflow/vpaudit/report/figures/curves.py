@@ -1,6 +1,5 @@
 """Metric against mu: attacks with 95 % intervals, bounds where theory has one, two baselines."""
 
-import numpy as np
 import pandas as pd
 
 from vpaudit.base.labels import LOOKS, METRICS
@@ -43,4 +42,3 @@ def _panel(axes, study: Results, metric: str, table: pd.DataFrame, colours: dict
     axes.set_ylabel(f"{METRICS[metric].label}  ({'↑' if higher else '↓'} closer to target)")
     mu_axis(axes, study)
     epsilon_axis(axes, study, columns)
-

@@ -37,7 +37,12 @@ def draw(results, style: dict):
         for attack, one in rows.groupby("attack", sort=False):
             _attack(axes, one.sort_values("eta"), style["colours"][attack], LOOKS[attack].marker)
         untold = rows.dropna(subset="any_attack").sort_values("eta")
-        axes.plot(untold["eta"], untold["any_attack"], color=style["colours"]["any_untold"], linestyle=(0, LOOKS["any_untold"].dash))
+        axes.plot(
+            untold["eta"],
+            untold["any_attack"],
+            color=style["colours"]["any_untold"],
+            linestyle=(0, LOOKS["any_untold"].dash),
+        )
         _labels(axes, metric, mu)
     names = [*(name for name in ATTACKS if name in set(table["attack"])), "theorem"]
     names += ["any_untold"] if table["any_attack"].notna().any() else []

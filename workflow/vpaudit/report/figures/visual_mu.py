@@ -6,7 +6,6 @@ from vpaudit.report.figures.axes import epsilon_axis, legend, lines, mu_axis
 from vpaudit.report.figures.success import nothing
 from vpaudit.report.results import ATTACKS, Results
 
-
 BELOW = 1e-3  # where limits of 0 are on the logarithmic axis: below what is shown
 
 
