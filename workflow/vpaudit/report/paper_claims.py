@@ -33,8 +33,8 @@ def build(config: Config, layout: Layout) -> dict:
     """The content of summary.json."""
     study = Results(layout.results)
     makers = (
-        beats_uninformed, within_theorem, visual_mu, told_lambda, grows_with_mu, end_of_success, ddim_below_ddpm, agreement_predicts,
-        prior_matters, beats_the_weaker,
+        beats_uninformed, within_theorem, visual_mu, told_lambda, grows_with_mu, end_of_success, ddim_below_ddpm,
+        agreement_predicts, prior_matters, beats_the_weaker,
     )  # fmt: skip
     claims = [claim for make in makers for claim in make(study)]
     claims += [Claim(**c) for n in config.experiments.with_study for c in files.read_json(layout.experiment_claims(n))]
@@ -127,7 +127,7 @@ def within_theorem(study: Results) -> list[Claim]:
     told["measured"] = told["measured"].format(mu=f"{share.idxmax():g}")
     if len(violated):
         where = violated.groupby(["attack", "metric", "mu"]).size().index
-        told["note"] = f"Contradicted by {listed(where)}: a leak or an error. {told['note']}"
+        told["note"] = f"Contradicted by {_cells(where)}: a leak or an error. {told['note']}"
     by_mu = share.reset_index().assign(low=np.nan, high=np.nan).to_dict("records")
     verdict = "not confirmed" if len(violated) else "confirmed"
     numbers = (float(share.max()), np.nan, np.nan, study.images)
@@ -135,7 +135,7 @@ def within_theorem(study: Results) -> list[Claim]:
                   by_mu=by_mu, family="within_theorem", baseline="release without the target")]  # fmt: skip
 
 
-def listed(cells) -> str:
+def _cells(cells) -> str:
     """The first three of (attack, metric, mu), and how many more."""
     texts_ = [f"{LABELS.get(attack, attack)}, {METRICS[metric].label}, µ = {mu:g}" for attack, metric, mu in cells]
     return "; ".join(texts_[:3]) + (f" and {len(texts_) - 3} more" if len(texts_) > 3 else "")

@@ -92,8 +92,8 @@ def visual(found: list[Counts]) -> pd.DataFrame:
     Each reference gives a lower limit at level 1 - 0.05 / their number, so the highest of them holds at 95 %.
 
     Returns:
-        `KEYS`, value (an estimate, at most mu unless low is above it), low and reference, of the reference whose limit is
-        highest; shown: the limit that holds for all cells together, above mu exactly where `tested` calls a violation.
+        `KEYS`, value (an estimate, at most mu unless low is above it), low and reference, of the reference whose limit
+        is highest; shown: the limit for all cells together, above mu exactly where `tested` calls a violation.
     """
     kinds, cells = len({c.reference for c in found}), sum(len(c.eta) for c in found)
     rows = []

@@ -125,8 +125,8 @@ def visible_budget(study: Results, mu: float) -> str:
     if not parts:
         return ""
     return (
-        f"Of the budget µ = {mu:g} the attack turns at least {listed(parts)} into success that can be seen: it comes close "
-        "to its target more often than it comes close to it on releases that do not hold it."
+        f"Of the budget µ = {mu:g} the attack turns at least {listed(parts)} into success that can be seen: it comes "
+        "close to its target more often than it comes close to it on releases that do not hold it."
     )
 
 

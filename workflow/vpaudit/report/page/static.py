@@ -98,8 +98,8 @@ def _shows_success(study: Results) -> str:
     cells, wrong = len(study.success), int(study.success["violated"].sum())
     held = "none of them is" if wrong == 0 else f"{wrong} of them are"
     return (
-        f"Every success was held against the theorem’s bound, {cells:,} comparisons in all (attack, metric, threshold, µ, "
-        f"reference): {held} above it at limits that hold for all together."
+        f"Every success was held against the theorem’s bound, {cells:,} comparisons in all (attack, metric, threshold, "
+        f"µ, reference): {held} above it at limits that hold for all together."
     )
 
 
