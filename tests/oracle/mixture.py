@@ -7,6 +7,7 @@ within it the posterior is that of `GaussianPrior`.
 from collections.abc import Sequence
 
 import torch
+from closed_forms import log_density, sample_posterior
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.priors.gaussian import GaussianPrior
@@ -63,9 +64,9 @@ class MixturePrior:
     def sample_posterior(self, x, sigma, noise, generator: torch.Generator):
         """One exact posterior draw for each x, and its component, with standard normal `noise` of x's shape."""
         which = torch.multinomial(self.responsibilities(x, sigma), 1, generator=generator)[:, 0]
-        every = torch.stack([c.sample_posterior(x, sigma, noise) for c in self.components])
+        every = torch.stack([sample_posterior(c, x, sigma, noise) for c in self.components])
         return every[which, torch.arange(len(x))], which
 
     def _log_terms(self, x, sigma):
-        logs = torch.stack([c.log_density(x, sigma) for c in self.components], dim=1)
+        logs = torch.stack([log_density(c, x, sigma) for c in self.components], dim=1)
         return logs + self.weights.log()

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from closed_forms import sample_posterior
 
 from vpaudit.attack.given_norm import (
     GivenNorm,
@@ -52,7 +53,7 @@ def test_unequal_variances_by_weighting_posterior_samples():
     rng = torch.Generator().manual_seed(2)
     y = torch.randn((1, 1, 1, pixels), generator=rng)
     many = y.expand(400_000, 1, 1, pixels)
-    samples = p.sample_posterior(many, torch.full((len(many),), s), torch.randn(many.shape, generator=rng)).flatten(1)
+    samples = sample_posterior(p, many, torch.full((len(many),), s), torch.randn(many.shape, generator=rng)).flatten(1)
     norms = samples.norm(dim=1)
     for radius in norms.quantile(torch.tensor([0.02, 0.5, 0.98])).tolist():
         kept = samples[(norms - radius).abs() < 0.02]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from closed_forms import gaussian_mse
 from scipy.stats import multivariate_normal
 
 from vpaudit.base.errors import VpauditError
@@ -15,7 +16,7 @@ GRID = np.geomspace(0.01, 300, 400)
 @pytest.mark.parametrize("s", [0.05, 0.5, 3.0, 30.0])
 def test_information_of_a_gaussian_to_one_percent(s):
     """I-MMSE on the exact mmse curve against 1/2 ln det(1 + C / s^2), by numpy's determinant."""
-    curve = information.gaussian_mse(VARIANCES, GRID)
+    curve = gaussian_mse(VARIANCES, GRID)
     got = information.integral_over_snr(GRID, curve, np.array([s]))[0]
     want = 0.5 * np.linalg.slogdet(np.eye(PIXELS) + np.diag(VARIANCES) / s**2)[1]
     assert got == pytest.approx(want, rel=0.01)
@@ -27,7 +28,7 @@ def test_price_of_a_wrong_gaussian_prior_is_its_kl(s):
     """Half the integral of excess error against KL(N(0, P + s^2) || N(d, Q + s^2)) in closed form."""
     rng = np.random.default_rng(0)
     q, shift = VARIANCES * rng.uniform(0.3, 3, PIXELS), 0.3 * rng.standard_normal(PIXELS)
-    excess = information.gaussian_mse(q, GRID, VARIANCES, shift) - information.gaussian_mse(VARIANCES, GRID)
+    excess = gaussian_mse(q, GRID, VARIANCES, shift) - gaussian_mse(VARIANCES, GRID)
     assert (excess >= -1e-12).all()
     got = information.integral_over_snr(GRID, excess, np.array([s]))[0]
     a, b = VARIANCES + s**2, q + s**2
@@ -41,9 +42,7 @@ def test_wiener_error_by_simulation():
     x = rng.standard_normal((100_000, PIXELS)) * np.sqrt(VARIANCES) + shift
     y = x + s * rng.standard_normal(x.shape)
     estimate = y * q / (q + s**2)  # prior of mean 0
-    assert np.square(x - estimate).sum(1).mean() == pytest.approx(
-        information.gaussian_mse(q, s, VARIANCES, shift), rel=0.01
-    )
+    assert np.square(x - estimate).sum(1).mean() == pytest.approx(gaussian_mse(q, s, VARIANCES, shift), rel=0.01)
 
 
 def test_capacity_caps_and_is_below_half_mu_squared():
@@ -83,7 +82,7 @@ def scores(count, a, seed):
 def test_van_trees_is_tight_for_gaussian_data(a, s):
     """Scores are linear, so the floor is the mmse itself: to 1 % with many samples, and from below."""
     found = floor.fisher_information(scores(40_000, a, 0), scores(40_000, a, 1), a)
-    mmse = information.gaussian_mse(VARIANCES, s)
+    mmse = gaussian_mse(VARIANCES, s)
     bound, error = floor.van_trees(found, s), floor.van_trees_error(found, s)
     assert bound == pytest.approx(mmse, rel=0.01)
     assert bound < mmse + 3 * error
@@ -92,7 +91,7 @@ def test_van_trees_is_tight_for_gaussian_data(a, s):
 def test_few_samples_err_to_the_safe_side_where_the_naive_floor_does_not():
     """60 samples of 40 dimensions: eigenvalues from the same samples lift the floor above the mmse."""
     a, s = 0.25, 2.0
-    mmse = information.gaussian_mse(VARIANCES, s)
+    mmse = gaussian_mse(VARIANCES, s)
     split = [floor.fisher_information(scores(60, a, 2 * i), scores(60, a, 2 * i + 1), a) for i in range(20)]
     assert np.mean([floor.van_trees(f, s) for f in split]) < 1.01 * mmse
     naive = [floor.fisher_information(v, v, a) for v in (scores(60, a, i) for i in range(20))]
@@ -102,7 +101,7 @@ def test_few_samples_err_to_the_safe_side_where_the_naive_floor_does_not():
 def test_principal_directions_bring_the_floor_closer_from_below():
     """Of 200 samples eigenvectors are scrambled; the images' own directions are not, and are found to be better."""
     a, s = 0.25, 2.0
-    mmse = information.gaussian_mse(VARIANCES, s)
+    mmse = gaussian_mse(VARIANCES, s)
     pairs = [(scores(200, a, 2 * i), scores(200, a, 2 * i + 1)) for i in range(20)]
     alone = np.mean([floor.van_trees(floor.fisher_information(*pair, a), s) for pair in pairs])
     helped = np.mean([floor.van_trees(floor.fisher_information(*pair, a, ROTATION), s) for pair in pairs])
@@ -115,7 +114,7 @@ def test_shannon_is_tight_for_white_and_below_for_coloured_data():
     for variances, tight in ((np.full(PIXELS, 0.5), True), (VARIANCES, False)):
         entropy = information.smoothed_entropy(information.gaussian_information(variances, a), a, PIXELS)
         bound = floor.shannon(entropy, information.gaussian_information(variances, s), a, s, PIXELS)
-        mmse = information.gaussian_mse(variances, s)
+        mmse = gaussian_mse(variances, s)
         assert bound <= mmse * (1 + 1e-9)
         if tight:
             assert bound == pytest.approx(mmse, rel=1e-6)
@@ -131,7 +130,7 @@ def test_rectangles_are_above_the_truth_and_close_with_many_levels():
     for levels, loose in ((28, 1.5), (2000, 1.01)):
         s = np.geomspace(0.01, 300, levels)
         at = np.array([0.05, 0.5, 3.0, 30.0])
-        got = information.integral_from_above(s, information.gaussian_mse(VARIANCES, s), at, VARIANCES.sum())
+        got = information.integral_from_above(s, gaussian_mse(VARIANCES, s), at, VARIANCES.sum())
         exact = information.gaussian_information(VARIANCES, at)
         assert (got >= exact).all()
         assert (got <= loose * exact).all()
@@ -156,7 +155,7 @@ def test_the_certified_floor_is_below_the_mmse_and_near_its_closed_form(s):
 @pytest.mark.parametrize("s", [0.5, 2.0])
 def test_conditional_floor_of_a_network_a_little_too_coarse(s):
     """F(0) of a perfect network is the mmse itself; errors 5 % too large anywhere lift F(0), never F(0.05)."""
-    a, mmse = 0.25, information.gaussian_mse(VARIANCES, s)
+    a, mmse = 0.25, gaussian_mse(VARIANCES, s)
     perfect, none = VARIANCES * a**2 / (VARIANCES + a**2), np.zeros(PIXELS)
     assert floor.conditional(perfect, none, a, s, 0.0) == pytest.approx(mmse, rel=1e-9)
     extra = 0.05 * perfect.sum()
@@ -170,7 +169,7 @@ def test_conditional_floor_of_a_network_a_little_too_coarse(s):
 def test_break_even_is_where_the_conditional_floor_meets_the_level():
     a, s = 0.25, 2.0
     errors, none = VARIANCES * a**2 / (VARIANCES + a**2), np.zeros(PIXELS)
-    level = 0.7 * information.gaussian_mse(VARIANCES, s)
+    level = 0.7 * gaussian_mse(VARIANCES, s)
     at = floor.break_even(errors, none, a, s, level)
     assert floor.conditional(errors, none, a, s, at) == pytest.approx(level, rel=1e-6)
     assert floor.break_even(errors, none, a, s, 1e9) == 0.0
@@ -184,4 +183,4 @@ def test_shannon_s_floor_errs_upwards_with_a_network_s_error():
     a, s, v = 0.05, 1.0, np.full(PIXELS, 0.5)
     entropy = information.smoothed_entropy(1.05 * information.gaussian_information(v, a), a, PIXELS)
     found = floor.shannon(entropy, 1.05 * information.gaussian_information(v, s), a, s, PIXELS)
-    assert found > 1.1 * information.gaussian_mse(v, s)
+    assert found > 1.1 * gaussian_mse(v, s)

@@ -96,3 +96,16 @@ def test_who_is_ahead_is_read_off_the_table():
     times = found[found["quantity"] == "time / ours"].set_index("metric")["value"]
     assert np.isnan(times["mse"])
     assert times["ssim"] == pytest.approx(0.5)
+
+
+def test_how_far_two_processors_are_apart(root, monkeypatch):
+    """By hand: one image off by 1 %, the mean by 0.5 %; a value next to 0 agrees by its absolute difference."""
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    from processors import differences
+
+    keys = {"attack": "ddim", "metric": ["mse", "mse", "ncc"], "image": [1, 2, 1]}
+    base, found = (pd.DataFrame({**keys, "value": v}) for v in ([1.0, 1.0, 1e-7], [1.01, 1.0, 3e-7]))
+    table = differences("AVX2", "float32", found, base).set_index("metric")
+    assert table["image"].tolist() == pytest.approx([0.01, 2.0])
+    assert table["mean"].tolist() == pytest.approx([0.005, 2.0])
+    assert table["within"].tolist() == [0.5, 1.0]

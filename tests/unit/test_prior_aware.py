@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from closed_forms import gaussian_mse
 
-from vpaudit.privacy import floor, information, prior_aware
+from vpaudit.privacy import floor, prior_aware
 
 PIXELS, IMAGES = 30, 40
 VARIANCES = 1.5 / np.arange(1, PIXELS + 1) ** 1.1
@@ -19,7 +20,7 @@ def table():
     curves = []
     for prior, q in (("unconditional", VARIANCES), ("wrong_class", wrong), ("gaussian", VARIANCES)):
         for s in grid:
-            exact = information.gaussian_mse(q, s, VARIANCES)
+            exact = gaussian_mse(q, s, VARIANCES)
             values = exact * rng.uniform(0.9, 1.1, IMAGES)
             rows = pd.DataFrame({"image": range(IMAGES), "value": values})
             curves.append(rows.assign(prior=prior, targets="real", s=s))
@@ -69,7 +70,7 @@ def test_price_of_a_wrong_prior_is_paid_and_grows(table):
 def test_floors_lie_below_the_mmse_and_van_trees_close_to_it(table):
     for mu in MUS:
         s = np.sqrt(VARIANCES.sum()) / mu
-        mmse = float(information.gaussian_mse(VARIANCES, s)) / PIXELS
+        mmse = float(gaussian_mse(VARIANCES, s)) / PIXELS
         best = values(table, "mse_floor", "van Trees, best smoothing")[mu]
         shannon = values(table, "mse_floor", "Shannon")[mu]
         assert 0.97 * mmse < best < 1.02 * mmse

@@ -36,17 +36,13 @@ def test_mse_law_is_that_of_the_simulated_mechanism(simulated):
 def test_psnr_law_is_that_of_the_simulated_mechanism(simulated):
     s, psnr = simulated["s"], simulated["psnr"]
     assert psnr.mean() == pytest.approx(u.psnr_mean(s, PIXELS), abs=0.03)
-    assert stats.kstest(psnr, lambda level: 1 - u.psnr_reach_probability(level, s, PIXELS)).pvalue > 1e-3
+    assert stats.kstest(psnr, lambda level: 1 - u.mse_cdf(4 * 10 ** (-level / 10), s, PIXELS)).pvalue > 1e-3
     for q in (0.05, 0.5, 0.95):
         assert np.quantile(psnr, q) == pytest.approx(u.psnr_quantile(q, s, PIXELS), abs=0.04)
 
 
-def test_ncc_law_is_that_of_the_simulated_mechanism(simulated):
-    s, variance, ncc = simulated["s"], simulated["x"].var(), simulated["ncc"]
-    assert ncc.mean() == pytest.approx(u.ncc_mean(s, variance), abs=0.01)
-    assert stats.kstest(ncc, lambda level: u.ncc_cdf(level, s, variance, PIXELS)).pvalue > 1e-3
-    for q in (0.05, 0.5, 0.95):
-        assert u.ncc_cdf(np.quantile(ncc, q), s, variance, PIXELS) == pytest.approx(q, abs=0.02)
+def test_ncc_is_that_of_the_simulated_mechanism(simulated):
+    assert simulated["ncc"].mean() == pytest.approx(u.ncc_mean(simulated["s"], simulated["x"].var()), abs=0.01)
 
 
 def test_effective_noise():
@@ -76,14 +72,6 @@ def test_against_scipy_distributions(pixels):
     np.testing.assert_allclose(u.psnr_quantile(q, s, pixels), 10 * np.log10(4 / law.isf(q)), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("pixels", "s", "variance"), [(3, 1, 0.2), (64, 1, 0.3), (3072, 2, 0.25), (196_608, 45, 0.25)])
-def test_ncc_against_noncentral_t(pixels, s, variance):
-    level = u.ncc_mean(s, variance) + np.array([-1, 0, 1]) * 0.5 / np.sqrt(pixels)
-    t = level / np.sqrt(1 - level**2) * np.sqrt(pixels - 2)
-    expected = stats.nct.cdf(t, pixels - 2, np.sqrt(pixels * variance) / s)
-    np.testing.assert_allclose(u.ncc_cdf(level, s, variance, pixels), expected, atol=1e-6)
-
-
 def test_ncc_upper_is_met_at_mean_zero_and_only_there():
     rng = np.random.default_rng(1)
     x = rng.normal(size=300)
@@ -99,14 +87,6 @@ def test_a_constant_image_has_no_correlation():
 
 
 @settings(deadline=None)
-@given(st.floats(0.001, 0.999), st.floats(1e-3, 10), st.integers(1, 200_000), st.floats(0.1, 500))
-def test_calibration_round_trip(gamma, eta, pixels, norm):
-    multiplier = u.noise_multiplier_for(gamma, eta, pixels, norm)
-    s = u.effective_noise(norm, 1 / multiplier, min(norm, 1.0))
-    assert u.mse_cdf(eta, s, pixels) == pytest.approx(gamma, rel=1e-6)
-
-
-@settings(deadline=None)
 @given(st.floats(0.01, 50), st.integers(2, 200_000), st.floats(0.01, 0.99), st.floats(1.001, 3))
 def test_more_noise_is_worse(s, pixels, q, factor):
     assert u.mse_quantile(q, s * factor, pixels) > u.mse_quantile(q, s, pixels)
@@ -114,13 +94,12 @@ def test_more_noise_is_worse(s, pixels, q, factor):
     assert u.psnr_mean(s * factor, pixels) == pytest.approx(u.psnr_mean(s, pixels) - 20 * np.log10(factor))
     assert u.ncc_mean(s * factor, 0.3) < u.ncc_mean(s, 0.3)
     assert u.mse_cdf(u.mse_quantile(q, s, pixels), s, pixels) == pytest.approx(q, rel=1e-6)
-    # reaching the q-quantile of PSNR has probability 1 - q
-    assert u.psnr_reach_probability(u.psnr_quantile(q, s, pixels), s, pixels) == pytest.approx(1 - q, abs=1e-6)
+    assert u.psnr_quantile(q, s, pixels) == pytest.approx(10 * np.log10(4 / u.mse_quantile(1 - q, s, pixels)))
 
 
 def test_arrays_broadcast():
     assert u.mse_cdf([[1.0], [2.0]], [1.0, 1.5, 2.0], 784).shape == (2, 3)
-    assert u.ncc_cdf([0.1, 0.2, 0.3], 1.0, 0.3, 784).shape == (3,)
+    assert u.ncc_mean([0.1, 0.2, 0.3], 0.3).shape == (3,)
     assert isinstance(float(u.psnr_mean(1.0, 784)), float)
 
 
@@ -135,11 +114,9 @@ def test_arrays_broadcast():
         (lambda: u.mse_quantile(0.5, 1, 10.5), "pixels=10.5"),
         (lambda: u.psnr_mean(1, 0), "pixels=0"),
         (lambda: u.psnr_mean(1, 10, data_range=-2), "data_range=-2"),
-        (lambda: u.ncc_cdf(1.0, 1, 0.1, 10), "level=1"),
         (lambda: u.ncc_mean(1, -0.1), "variance=-0.1"),
         (lambda: u.ncc_upper([1, -3], 10), "mu=-3"),
         (lambda: u.effective_noise(1, 1, 0), "max_grad_norm=0"),
-        (lambda: u.noise_multiplier_for(0, 1, 1, 1), "gamma=0"),
     ],
 )
 def test_bad_input_is_named(call, words):

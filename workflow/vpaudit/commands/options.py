@@ -16,3 +16,9 @@ def add(command, *names: str, **changes) -> None:
     """Add the options named to a parser or a group; changes, such as `nargs`, hold for all of them."""
     for name in names:
         command.add_argument(name, **OPTIONS[name] | changes)
+
+
+def training(arguments) -> dict:
+    """What was said of the training, as `accounting.account` takes it."""
+    names = [option.strip("-").replace("-", "_") for option in OPTIONS]
+    return {name: getattr(arguments, name) for name in names}

@@ -129,13 +129,6 @@ def _uninformed(arguments) -> dict:
 def _account(arguments) -> dict:
     from vpaudit.privacy import accounting
 
-    budget = accounting.account(
-        delta=arguments.delta,
-        noise_multiplier=arguments.noise_multiplier,
-        epsilon=arguments.epsilon,
-        mu=arguments.mu,
-        sample_rate=arguments.sample_rate,
-        steps=arguments.steps,
-    )
+    budget = accounting.account(**options.training(arguments))
     fit = accounting.gaussian_fit(budget.noise_multiplier, budget.sample_rate, budget.steps, accounting.PLD_DELTA_MIN)
     return asdict(budget) | {"mu_profile": fit.mu, "fit_excess": fit.excess}

@@ -4,7 +4,6 @@ Given x = x0 + sigma z:  E[x0 | x] = m + U diag(l / (l + sigma^2)) U' (x - m)
                          Cov[x0 | x] = U diag(l sigma^2 / (l + sigma^2)) U'
 """
 
-import math
 from pathlib import Path
 
 import torch
@@ -59,22 +58,10 @@ class GaussianPrior:
         ratio = (self.variances + then[:, None] ** 2) / (self.variances + now[:, None] ** 2)
         return self._filter(x, ratio.sqrt())
 
-    def sample_posterior(self, x, sigma, noise):
-        """One exact posterior draw for each x, with standard normal `noise` of x's shape."""
-        s2 = sigma[:, None] ** 2
-        std = (self.variances * s2 / (self.variances + s2)).sqrt()
-        return self.denoise(x, sigma) + self.colour(noise, std)
-
     def colour(self, noise, std=None):
         """Standard normal (B, C, H, W) to covariance U diag(std^2) U'; std (D,) or (B, D), by default the prior's."""
         std = self.variances.sqrt() if std is None else std
         return ((noise.flatten(1) @ self.basis * std) @ self.basis.T).view_as(noise)
-
-    def log_density(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """float64 (B,): log N(x; m, U diag(l + sigma^2) U'), in nats; sigma (B,) > 0."""
-        variances = self.variances.double() + sigma.double()[:, None] ** 2
-        centred = (x - self.mean).flatten(1).double() @ self.basis.double()
-        return -0.5 * ((centred**2 / variances) + variances.log() + math.log(2 * math.pi)).sum(dim=1)
 
     def posterior_mse(self, sigma: float) -> float:
         """E |x0 - E[x0 | x]|^2 / D, the mmse per pixel at this noise."""

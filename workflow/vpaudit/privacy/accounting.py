@@ -90,11 +90,6 @@ def mu_of_epsilon(epsilon, delta):
     return _mu_of_epsilon(epsilon, delta)[()]
 
 
-def compose_full_batch(mus):
-    """mu of several full-batch Gaussian releases of the same record together: sqrt(sum mu_i^2). mus (T,), > 0."""
-    return float(np.sqrt(np.sum(np.square(checks.positive(mu=mus)))))
-
-
 def _log_delta(mu, epsilon):
     """log delta. With a = mu/2 - eps/mu and b = a - mu, e^eps phi(b) = phi(a), and so
     delta = Phi(a) - e^(-a^2/2) erfcx(-b/sqrt2)/2: nothing overflows; for a < 0 both terms take the factor out."""
@@ -396,7 +391,7 @@ def gaussian_fit(noise_multiplier: float, sample_rate: float, steps: int, delta:
         short = np.log(profile) - _log_delta(mu, epsilons)
         worst = int(np.argmax(short))
         if short[worst] <= 1e-9:
-            return GaussianFit(float(mu), float((np.exp(_log_delta(mu, epsilons)) - profile).max()), delta)
+            return GaussianFit(float(mu), float((delta_of_epsilon(mu, epsilons) - profile).max()), delta)
         mu = max(mu * (1 + 1e-12), float(_mu_of_epsilon(epsilons[worst], profile[worst])))
 
 

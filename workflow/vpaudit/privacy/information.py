@@ -73,18 +73,6 @@ def gaussian_information(variances: np.ndarray, s) -> np.ndarray:
     return 0.5 * np.log1p(np.asarray(variances, dtype=float) / s[..., None] ** 2).sum(axis=-1)
 
 
-def gaussian_mse(variances: np.ndarray, s, true_variances: np.ndarray | None = None, shift: np.ndarray | None = None):
-    """E |x - D_q|^2 of the Wiener filter for variances l_q on data of variances l_p, same basis, mean off by d_i.
-
-    sum_i [l_p s^4 + l_q^2 s^2 + d_i^2 s^4] / (l_q + s^2)^2; the mmse sum l s^2 / (l + s^2) for q = p.
-    """
-    s2 = checks.positive(s=s)[..., None] ** 2
-    q = np.asarray(variances, dtype=float)
-    p = q if true_variances is None else np.asarray(true_variances, dtype=float)
-    d2 = 0.0 if shift is None else np.asarray(shift, dtype=float) ** 2
-    return ((p * s2**2 + q**2 * s2 + d2 * s2**2) / (q + s2) ** 2).sum(axis=-1)
-
-
 def smoothed_entropy(information, s, pixels):
     """h(x + s z) = N/2 ln(2 pi e s^2) + I, in nats."""
     s, pixels = checks.positive(s=s), checks.whole(pixels=pixels)

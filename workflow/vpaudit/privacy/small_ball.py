@@ -68,11 +68,6 @@ class SmallBall:
         slopes = (NEAREST - 2) / np.maximum(logs.sum(axis=1), 1e-12)  # unbiased form of Hill's estimator
         return cls(distances, slopes)
 
-    @property
-    def slope_error(self) -> np.ndarray:
-        """(M,) standard errors of the slopes: slope / sqrt(k - 3)."""
-        return self.slopes / np.sqrt(NEAREST - 3)
-
     def kappa(self, eta) -> np.ndarray:
         """(...): the largest share over the centres within eta >= 0."""
         eta = checks.non_negative(eta=eta)

@@ -6,14 +6,13 @@ s = sigma / lambda = max(|x|, C) / mu: |x| / mu for a clipped image. s is the st
 
     MSE  = s^2 (2/N) G,    E[MSE] = s^2
     PSNR = 10 log10(R^2 / MSE), R the data range
-    NCC  = Pearson correlation of x and x_hat: with t = NCC / sqrt(1 - NCC^2), sqrt(N-2) t is noncentral t with N-2
-           degrees of freedom and noncentrality sqrt(N Var(x)) / s
+    NCC  = Pearson correlation of x and x_hat, about (1 + s^2 / Var(x))^(-1/2)
 
 All functions are pure, accept scalars or arrays that broadcast, and raise `VpauditError` for an argument out of range.
 """
 
 import numpy as np
-from scipy.special import gammainc, gammainccinv, gammaincinv, ndtr, psi
+from scipy.special import gammainc, gammainccinv, gammaincinv, psi
 
 from vpaudit.base import checks
 from vpaudit.base.pixels import DATA_RANGE
@@ -64,12 +63,6 @@ def psnr_quantile(q, s, pixels, data_range=DATA_RANGE):
     return 10 * np.log10(data_range**2 / mse)
 
 
-def psnr_reach_probability(psnr, s, pixels, data_range=DATA_RANGE):
-    """Pr(PSNR >= psnr), psnr in dB: Pr(MSE <= R^2 10^(-psnr/10))."""
-    psnr, data_range = checks.finite(psnr=psnr), checks.positive(data_range=data_range)
-    return mse_cdf(data_range**2 * 10 ** (-psnr / 10), s, pixels)
-
-
 def ncc_mean(s, variance):
     """E[NCC] ~ (1 + s^2 / Var(x))^(-1/2), up to O(1/N); `variance` of the pixels about their mean, >= 0."""
     s, variance = checks.positive(s=s), checks.non_negative(variance=variance)
@@ -80,31 +73,3 @@ def ncc_upper(mu, pixels):
     """sqrt(1 / (1 + N / mu^2)): `ncc_mean` of a clipped image, at most, for Var(x) <= |x|^2 / N; met at mean 0."""
     mu, pixels = checks.positive(mu=mu), checks.whole(pixels=pixels)
     return mu / np.hypot(mu, np.sqrt(pixels))
-
-
-def ncc_cdf(level, s, variance, pixels):
-    """Pr(NCC <= level), level in (-1, 1): E[Phi(t chi_{N-2} - sqrt(N Var) / s)], t = level / sqrt(1 - level^2).
-
-    The centred image has N - 1 degrees of freedom: one along x, N - 2 across it. The expectation over chi is a
-    Gauss-Legendre sum over its quantiles, good to 1e-6. pixels >= 3.
-    """
-    level = checks.within(-1 + 1e-12, 1 - 1e-12, level=level)
-    s, variance = checks.positive(s=s), checks.non_negative(variance=variance)
-    pixels = checks.whole(3, pixels=pixels)
-    nodes, weights = np.polynomial.legendre.leggauss(256)
-    chi = np.sqrt(2 * gammaincinv((pixels[..., None] - 2) / 2, (nodes + 1) / 2))
-    tangent = (level / np.sqrt(1 - level**2))[..., None]
-    return ndtr(tangent * chi - (np.sqrt(pixels * variance) / s)[..., None]) @ (weights / 2)
-
-
-def noise_multiplier_for(gamma, eta, pixels, norm):
-    """The noise multiplier 1/mu at which a clipped image of this norm has Pr(MSE <= eta) = gamma.
-
-    (1/mu)^2 = eta N / (2 |x|^2 F^-1(gamma)), F the CDF of Gamma(N/2, 1) (FMTE `get_noise_multiplier`).
-
-    Args:
-        gamma: in (0, 1); eta: MSE > 0 in squared pixel units; pixels: N >= 1; norm: |x|_2 > 0, same pixel range as eta.
-    """
-    gamma, pixels = checks.probability(gamma=gamma), checks.whole(pixels=pixels)
-    eta, norm = checks.positive(eta=eta, norm=norm)
-    return np.sqrt(eta * pixels / (2 * gammaincinv(pixels / 2, gamma))) / norm

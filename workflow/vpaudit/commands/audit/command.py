@@ -66,14 +66,7 @@ def _audit(arguments) -> None:
 
     if arguments.cores < 1:
         raise VpauditError(f"--cores {arguments.cores} must be >= 1", "give the number of processor cores")
-    setup = budget.setup(
-        epsilon=arguments.epsilon,
-        noise_multiplier=arguments.noise_multiplier,
-        mu=arguments.mu,
-        delta=arguments.delta,
-        steps=arguments.steps,
-        sample_rate=arguments.sample_rate,
-    )
+    setup = budget.setup(**options.training(arguments))
     prior = audit.find_prior(arguments.prior, arguments.gaussian)
     out = Path(arguments.out).resolve() if arguments.out else None
     output.check_apart(arguments.images, *filter(None, [out, places.home() / "results"]))
