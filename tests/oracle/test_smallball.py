@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chi2
 
 from vpaudit.base.errors import VpauditError
-from vpaudit.privacy.rero import expected_metric, gamma_of_mu
+from vpaudit.privacy.rero import gamma_of_mu
 from vpaudit.privacy.small_ball import NEAREST, SmallBall
 
 
@@ -52,13 +52,13 @@ def test_floor_without_a_release_is_the_mean_distance():
 
 def test_separate_candidates_give_the_papers_line():
     """k of n candidates on the centre, the others at squared distance 2: kappa = k/n below 2, so the floor is
-    (1 - gamma) 2, what `expected_metric` draws."""
+    (1 - gamma) 2."""
     n, mu = 1000, 2.0
     distances = np.full((1, n), 2.0)
     distances[0, : NEAREST + 1] = 0.0
     kappa = (NEAREST + 1) / n
     floor = SmallBall.of(distances).expected_floor(mu)
-    assert floor == pytest.approx(expected_metric(gamma_of_mu(mu, kappa), 2.0, 0.0), rel=0.01)
+    assert floor == pytest.approx(2 * (1 - gamma_of_mu(mu, kappa)), rel=0.01)
 
 
 def test_no_adversary_beats_the_floor():

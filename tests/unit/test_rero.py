@@ -214,15 +214,6 @@ def test_matched_filter_broadcasts():
     np.testing.assert_allclose(table[:, 0], 1)
 
 
-# ---------------------------------------------------------------- the metric axis
-
-
-def test_expected_metric():
-    assert rero.expected_metric(0, 0.683, 0) == 0.683
-    assert rero.expected_metric(1, 0.683, 0) == 0
-    np.testing.assert_allclose(rero.expected_metric([0.25, 0.5], 0.2, 1.0), [0.4, 0.6])
-
-
 # ---------------------------------------------------------------- bad input
 
 
@@ -239,8 +230,6 @@ def test_expected_metric():
         (lambda: rero.gamma_poisson(1, 0.1, 2.5, 0.1), "steps=2.5"),
         (lambda: rero.gamma_poisson(1, 0.1, 10, 1e-12), "kappa=1e-12"),
         (lambda: rero.matched_filter_success(1, 0), "candidates=0"),
-        (lambda: rero.expected_metric(1.2, 0, 1), "gamma=1.2"),
-        (lambda: rero.expected_metric(0.5, float("nan"), 1), "unrelated=nan"),
     ],
 )
 def test_bad_input_is_named(call, words):

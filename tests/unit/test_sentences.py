@@ -38,7 +38,7 @@ TABLE = {
         "(0, gamma)-ReRo bounds the chance of naming the image, not a metric; partial success may exceed it",
         example="The attack stays\nbelow ReRo.",
         true="The paper says that its attack stays below ReRo.",
-        right=r"the paper|paper's",
+        right=r"the paper|paper's|paper\"?:|success stays within",
     ),
     "ReRo on a metric": Wrong(
         r"(ReRo|γ|gamma)( is)? (drawn )?on the (metric's axis|axis of an? .{0,6}metric)|margin to the \(0, γ\)-ReRo"

@@ -88,20 +88,3 @@ def matched_filter_success(mu, candidates):
     z = np.linspace(-12, 12, 9601)
     density = np.exp(-(z**2) / 2) * (z[1] - z[0]) / np.sqrt(2 * np.pi)
     return np.exp((candidates[..., None] - 1) * log_ndtr(z + mu[..., None])) @ density
-
-
-def expected_metric(gamma, unrelated, perfect):
-    """gamma * perfect + (1 - gamma) * unrelated: (0, gamma)-ReRo drawn on the axis of an image metric.
-
-    The paper draws its bound there and does not say how, so this is our choice: with probability gamma the adversary
-    names the target among the candidates and returns it exactly (`perfect`: MSE 0, LPIPS 0, SSIM 1, NCC 1), otherwise
-    it returns what is best without a release (`unrelated`: another candidate, or the mean image, whichever has the
-    better metric). It optimises identification and not the metric: ReRo says nothing of partial success, so an
-    adversary that recovers a little of every image can be better than this where gamma is small.
-
-    Args:
-        gamma: in [0, 1]; unrelated, perfect: metric values; all broadcast.
-    """
-    gamma = checks.closed_probability(gamma=gamma)
-    unrelated, perfect = checks.finite(unrelated=unrelated, perfect=perfect)
-    return gamma * perfect + (1 - gamma) * unrelated
