@@ -62,16 +62,12 @@ class Priors:
         """The observation as an adversary of this attack's knowledge takes it."""
         if settings.knowledge == Knowledge():
             return seen
-        norm, clip = knowledge.typical_norm(self.sized_gaussian), self.config.mechanism.max_grad_norm
+        norm, clip = knowledge.typical_norm(self.sized_gaussian(seen)), self.config.mechanism.max_grad_norm
         return knowledge.believe(seen, settings.knowledge, self.of(settings.kind), norm, clip, self.config.seed)
 
-    @property
-    def sized_gaussian(self):
-        """The Gaussian prior; one of any size, at the size of the study's images."""
-        if not isinstance(self.gaussian.shape, AnySize):
-            return self.gaussian
-        with opened(self.layout.targets) as file:
-            return self.gaussian.at(*file["images"].shape[1:3])
+    def sized_gaussian(self, seen: Observation):
+        """The Gaussian prior; one of any size, at the size of these images."""
+        return self.gaussian.at(*seen.y.shape[2:]) if isinstance(self.gaussian.shape, AnySize) else self.gaussian
 
     @cached_property
     def public(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,23 +75,21 @@ class Priors:
         with opened(self.layout.public) as file:
             return given_norm.divided(pixels.from_uint8(file["images"]), self.config.seed)
 
-    def attack_given_norm(self, mu: float) -> given_norm.GivenNorm:
+    def attack_given_norm(self, seen: Observation) -> given_norm.GivenNorm:
         """The attack of this kind at one mu, with what it learns there from public images: once for all shards."""
-        if mu not in self._given_norm:
-            self._given_norm[mu] = self._learnt(mu)
-        return self._given_norm[mu]
+        if seen.mu not in self._given_norm:
+            rule = Mechanism(seen.mu, self.config.mechanism.max_grad_norm)
+            attack = given_norm.GivenNorm(self.network, self.sized_gaussian(seen), rule.max_grad_norm)
+            self._given_norm[seen.mu] = self._learnt(attack, rule) if self.config.public_images else attack
+        return self._given_norm[seen.mu]
 
-    def _learnt(self, mu: float) -> given_norm.GivenNorm:
+    def _learnt(self, attack: given_norm.GivenNorm, rule: Mechanism) -> given_norm.GivenNorm:
         config = self.config
-        rule = Mechanism(mu, config.mechanism.max_grad_norm)
-        attack = given_norm.GivenNorm(self.network, self.sized_gaussian, rule.max_grad_norm)
-        if not config.public_images:
-            return attack
         public, references = self.public
         attack = replace(attack, references=references)
         inputs = [self.layout.public, *self.files()]
         journal = Journal(self.layout.work / "given_norm", depends.code("reconstruct"), inputs)
-        key = [mu, rule.max_grad_norm, config.seed, config.dataset, config.prior.precision, config.prior.rows]
+        key = [rule.mu, rule.max_grad_norm, config.seed, config.dataset, config.prior.precision, config.prior.rows]
         return replace(
             attack, weights=journal(key, lambda: given_norm.learn(attack, public, rule, config.dataset, config.seed))
         )

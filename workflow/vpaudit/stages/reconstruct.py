@@ -97,7 +97,7 @@ def shard(config: Config, priors: Priors, job: Job) -> np.ndarray:
     """The reconstructions (n, C, H, W) of a job, as they are stored."""
     believed = priors.believe(job.seen, job.settings)
     if job.settings.kind == "given_norm":
-        made = priors.attack_given_norm(job.seen.mu).reconstruct(believed)
+        made = priors.attack_given_norm(job.seen).reconstruct(believed)
     else:
         prior = priors.of(job.settings.kind)
         made = attack.reconstruct(believed, prior, job.settings, config.seed, job.conditioning, job.draw).cpu()
