@@ -298,7 +298,7 @@ def test_every_attack_told_lambda_or_not_counts(answered):
     layout, found = answered
     study, best = Results(layout.results), found["recommendation"]
     assert {(e["prior"], e["attack"]) for e in found["ends"]} == {pair[:2] for pair in fake_results.ATTACKS}
-    assert len(found["ends"]) == 7 * 3
+    assert len(found["ends"]) == 3 * len(fake_results.ATTACKS)
     assert (best["state"], best["mu"]) == ("below", MU[0])  # by this invented table more is visible at every mu
     assert best["upper"] == max(e["upper"] for e in found["ends"])
     row = next(r for r in found["visible"] if (r["mu"], r["attack"], r["metric"]) == (10.0, "ddim", "ssim"))
@@ -307,6 +307,22 @@ def test_every_attack_told_lambda_or_not_counts(answered):
         [share[k] for k in ("value", "low", "high")], rel=1e-5
     )
     assert json.loads(json.dumps(found)) == found
+
+
+def test_visual_mu_is_told_of_attacks_told_lambda_and_not(answered):
+    """At most mu, at least its limit; a theorem is called one with its premise."""
+    layout, found = answered
+    study, rows = Results(layout.results), found["visual_mu"]
+    assert {row["attack"] for row in rows} == set(study.visual_mu.query("prior == 'unconditional'")["attack"])
+    assert {row["knows"] for row in rows} == {answer.TOLD, answer.UNTOLD}
+    assert {row["mu"] for row in rows} == {5.0, 10.0}
+    assert all(0 <= row["low"] <= row["value"] <= row["mu"] for row in rows)
+    text = " ".join(answer.text(found).split())
+    row = next(row for row in rows if (row["attack"], row["metric"], row["mu"]) == ("ddim", "mse", 5.0))
+    assert f"µ = 5, DDIM: MSE {answer.number(row['value'])} [{answer.number(row['low'])}]" in text
+    assert text.count("This is a theorem; its premise is") == 3
+    assert "(a theorem)" not in text
+    assert "not measured" in answer.text(found | {"visual_mu": []})
 
 
 def ends(*values):

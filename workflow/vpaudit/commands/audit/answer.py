@@ -64,6 +64,7 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
             "delta": setup.delta,
             "asked": [asdict(a) for a in setup.asked],
             "visible": [row for mu in asked for row in visible(study, mu)],
+            "visual_mu": [row for mu in asked for row in visual_mu(study, mu)],
             "named": {f"{mu:g}": words.named(study, mu) for mu in asked},
             "margin": study.margin,
             "ends": [asdict(e) for e in found],
@@ -90,18 +91,36 @@ def visible(study: Results, mu: float) -> list[dict]:
         one-sided limit of the last. Attacks that are told lambda come first.
     """
     rows = []
-    known = study.metrics.drop_duplicates("attack").set_index("attack")["knowledge"]
     for (prior, attack, metric), shares in recovered(study).items():
         if prior != "unconditional":
             continue
         share = words.at(shares, mu)
-        knows = UNTOLD if "lambda by" in known[attack] else TOLD
-        row = {"mu": mu, "attack": attack, "knows": knows, "metric": metric, "n": study.images, "upper": share["upper"]}
+        about = {"mu": mu, "attack": attack, "knows": knows(study, attack), "metric": metric}
+        row = {**about, "n": study.images, "upper": share["upper"]}
         for name, values in {"own": study.grid(prior, attack, metric), "other": study.others(attack, metric)}.items():
             value, low, high = (float(v) for v in stats.bootstrap(values[mu].to_numpy()))
             row |= {name: value, f"{name}_low": low, f"{name}_high": high}
         rows.append(row | {f"recovered{key}": share[name] for key, name in SHARE.items()})
     return sorted(rows, key=lambda row: row["knows"] == UNTOLD)
+
+
+def visual_mu(study: Results, mu: float) -> list[dict]:
+    """At one mu, for each attack with the prior and each metric: how much of mu becomes success that can be seen.
+
+    Returns:
+        Rows of mu, attack, knows, metric, value and low (95 %, privacy/success.py); none where no release without the
+        targets was attacked.
+    """
+    rows = study.visual_mu
+    rows = rows[np.isclose(rows["mu"].astype(float), mu) & (rows["prior"] == "unconditional")]
+    found = rows.assign(knows=[knows(study, attack) for attack in rows["attack"]])
+    columns = ["mu", "attack", "knows", "metric", "value", "low"]
+    return sorted(found[columns].to_dict("records"), key=lambda row: row["knows"] == UNTOLD)
+
+
+def knows(study: Results, attack: str) -> str:
+    """What an attack is told of lambda."""
+    return UNTOLD if study.untold(attack) else TOLD
 
 
 def end(shares: pd.DataFrame, margin: float, prior: str, attack: str, metric: str) -> End:
