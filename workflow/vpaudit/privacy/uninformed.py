@@ -12,7 +12,7 @@ All functions are pure, accept scalars or arrays that broadcast, and raise `Vpau
 """
 
 import numpy as np
-from scipy.special import gammainc, gammainccinv, gammaincinv, psi
+from scipy.special import gammainccinv, gammaincinv, psi
 
 from vpaudit.base import checks
 from vpaudit.base.pixels import DATA_RANGE
@@ -40,12 +40,6 @@ def mse_quantile(q, s, pixels):
     """The MSE that a fraction q of reconstructions stay below; q in (0, 1), s > 0, pixels >= 1."""
     q, s, pixels = checks.probability(q=q), checks.positive(s=s), checks.whole(pixels=pixels)
     return s**2 * gammaincinv(pixels / 2, q) * 2 / pixels
-
-
-def mse_cdf(eta, s, pixels):
-    """Pr(MSE <= eta) = P(N/2, N eta / (2 s^2)), eta >= 0: the (eta, gamma) success of the uninformed adversary."""
-    eta, s, pixels = checks.non_negative(eta=eta), checks.positive(s=s), checks.whole(pixels=pixels)
-    return gammainc(pixels / 2, pixels * eta / (2 * s**2))
 
 
 def psnr_mean(s, pixels, data_range=DATA_RANGE):
