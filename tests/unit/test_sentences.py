@@ -12,10 +12,10 @@ import pytest
 READ = (".md", ".py", ".yaml", ".j2", ".html", ".js", ".smk", ".txt", ".ipynb", ".json", ".tex", ".rst")
 LEFT_OUT = ("tests/", "resources/")
 BESIDE = 200  # characters on either side of a match in which `right` may be
-# Still to be corrected: texts of tables recorded before, until they are recorded again.
+# Still to be corrected: texts recorded before, until they are recorded again, and the cards that they are written from.
 OWED = re.compile(
-    r"results/|figures/|README\.md|docs/(replication|engine|audit)\.md|workflow/vpaudit/("
-    r"report/|commands/(audit|docs)/|experiments/(floors|draws|transition)/|privacy/rero\.py)"
+    r"results/|figures/|README\.md|docs/(replication|engine|audit)\.md"
+    r"|workflow/vpaudit/(commands/docs/|experiments/(floors|draws)/)"
 )
 
 
