@@ -12,7 +12,7 @@ from vpaudit.base.errors import VpauditError
 from vpaudit.study.layout import MEASURED
 
 TABLES = (*MEASURED, "bounds")
-VALUES = ("value", "low", "high", "agreement", "achieved")
+VALUES = ("value", "low", "high", "agreement", "achieved", "separation")
 
 
 def add_compare(command: argparse.ArgumentParser) -> None:
