@@ -16,6 +16,7 @@ from vpaudit.experiments.ball import run as ball
 from vpaudit.experiments.bench import Bench
 from vpaudit.experiments.calibration import run as calibration
 from vpaudit.experiments.calls import run as calls
+from vpaudit.experiments.confident import run as confident
 from vpaudit.experiments.curves import run as curves
 from vpaudit.experiments.distances import run as distances_module
 from vpaudit.experiments.dpsgd import run as dpsgd
@@ -218,18 +219,27 @@ def test_pixels_known_to_lie_in_a_range_are_denoised_as_a_truncated_gaussian():
     assert np.allclose(found.numpy(), truth, atol=1e-5)
 
 
+def test_draws_are_drawn(table_of, draw):
+    draw("draws", draws=table_of("draws"))
+
+
 def test_what_draws_agree_on_is_drawn(bench, table_of, draw):
     """Rates, and pixels of examples that make whole images."""
-    table = table_of("draws")
-    rates = table[table["metric"].str.startswith("conformal_") & (table["metric"] != "conformal_factor")]
+    table = table_of("confident")
+    rates = table[~table["metric"].str.startswith("example_")]
     assert rates["value"].between(0, 1).all()
-    assert rates.groupby(["prior", "metric"]).size().eq(len(bench.ids)).all()
+    assert rates.groupby(["prior", "among", "metric"]).size().eq(len(bench.ids)).all()
     targets = table[(table["metric"] == "example_target") & (table["prior"] == "wrong_class")]
     image = targets["image"].iloc[0]
     shown = targets[targets["image"] == image].sort_values("place")["value"]
     assert np.allclose(shown, bench.x[bench.ids.tolist().index(image)].flatten().numpy())
-    for name in ("draws", "confident"):
-        draw(name, draws=table)
+    draw("confident", confident=table)
+
+
+def test_content_is_what_is_off_the_commonest_shade():
+    image = torch.full((1, 1, 4, 4), -0.2)
+    image[0, 0, 1, 1:3] = torch.tensor([0.5, -0.15])  # an object, and a shade of the background
+    assert confident.content(image).nonzero()[1].tolist() == [5]
 
 
 def test_dpsgd_is_paired_and_drawn(table_of, draw):

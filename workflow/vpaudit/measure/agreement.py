@@ -7,8 +7,7 @@ between draws, a draw is off by 2 v and the mean of K draws by v (1 + 1/K). Noth
 Real networks are not calibrated exactly. `conformal_factor` and `trusted_spread` correct that by the targets of others
 (public ones, or a study's own), and then hold for a new image with a stated probability, whatever the network, as long
 as images are exchangeable: split conformal prediction (Vovk; Lei et al. 1604.04173) and conformal risk control
-(Angelopoulos et al. 2208.02814, theorem 1). That controls the share of an image's pixels that are called real and are
-wrong. Of the pixels called real a larger share is wrong; `trusted_spread_of_called` controls that one.
+(Angelopoulos et al. 2208.02814, theorem 1).
 """
 
 import itertools
@@ -17,13 +16,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.special import kl_div
-from scipy.stats import binom
 
 from vpaudit.base.errors import VpauditError
 
 SPREADS = np.geomspace(1e-3, 1.0, 61)  # on trial, in pixel units; fixed beforehand, not chosen by the images
-STARTS = SPREADS[::10]
 
 
 def agreement(draws: torch.Tensor, compare: Callable[[int, int], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -92,64 +88,31 @@ def conformal_factor(estimated: np.ndarray, achieved: np.ndarray, level: float =
     return float(ratios[place - 1])
 
 
-def trusted_spread(spread: np.ndarray, error: np.ndarray, tolerance: float, rate: float) -> float:
-    """The largest spread up to which pixels may be called real: the expected share of an image's pixels that are called
-    real and are off by more than `tolerance` is at most `rate`, for a new image exchangeable with these.
+def trusted_spread(
+    spread: np.ndarray, error: np.ndarray, tolerance: float, rate: float, counted: np.ndarray | None = None
+) -> float:
+    """The largest spread up to which pixels may be called real so that few of those called real are wrong.
+
+    What is controlled is the false-discovery proportion of a new image exchangeable with these: pixels called real and
+    off by more than `tolerance`, over pixels called real (0 if there are none). It is at most `rate` in expectation
+    over the new image and these. It does not fall with the spread, as risk control wants; its maximum over all smaller
+    ones of `SPREADS` does, is never below it, and is what is controlled.
 
     Args:
         spread: (n, pixels) std between draws; error: (n, pixels) |estimate - target|, targets being known.
         tolerance: > 0, in pixel units; rate: in (0, 1).
+        counted: (n, pixels) bool, such as where the estimate is not background; only these are called. None: all.
 
     Returns:
-        a spread; 0 if none is small enough (n < 1/rate - 1, or draws that agree and are wrong).
-    """
-    spread, wrong = np.asarray(spread, dtype=float), np.asarray(error) > tolerance
-    count, pixels = spread.shape
-    order = np.argsort(spread, axis=None)
-    false = np.cumsum(wrong.reshape(-1)[order]) / pixels / count  # mean over images of the share, rising in spread
-    allowed = (count / (count + 1)) * false + 1 / (count + 1) <= rate
-    return float(spread.reshape(-1)[order][allowed.nonzero()[0][-1]]) if allowed.any() else 0.0
-
-
-def trusted_spread_of_called(
-    spread: np.ndarray,
-    error: np.ndarray,
-    tolerance: float,
-    rate: float,
-    confidence: float = 0.9,
-    counted: np.ndarray | None = None,
-) -> float:
-    """The largest spread up to which pixels may be called real so that few of those called real are wrong.
-
-    With probability `confidence` over the images given, the false-discovery proportion of a new image exchangeable with
-    them, pixels called real and off by more than `tolerance` over pixels called real (0 if there are none), is at most
-    `rate` in expectation. It does not fall as the spread does, so risk control for falling risks does not serve: Learn
-    then Test (Angelopoulos et al. 2110.01052) tests each of `SPREADS` for a risk above the rate, by Hoeffding's and
-    Bentkus' bounds, upwards from each of `STARTS` until a test fails, at the level divided by the number of starts.
-
-    Args:
-        spread, error, tolerance, rate: as in `trusted_spread`.
-        confidence: in (0, 1).
-        counted: (n, pixels) bool, such as the foreground of the estimate; only these pixels are called. None for all.
-
-    Returns:
-        a spread; 0 if none is small enough.
+        one of `SPREADS`; 0 if none is small enough (n < 1/rate - 1, or draws that agree and are wrong).
     """
     spread, wrong = np.asarray(spread, dtype=float), np.asarray(error) > tolerance
     counted = np.ones(spread.shape, dtype=bool) if counted is None else np.asarray(counted, dtype=bool)
-    level, trusted = (1 - confidence) / len(STARTS), 0.0
-    for start in STARTS:
-        for limit in SPREADS[start <= SPREADS]:
-            called = (spread <= limit) & counted
-            risk = ((called & wrong).sum(axis=1) / np.maximum(called.sum(axis=1), 1)).mean()
-            if risk_p_value(risk, len(spread), rate) > level:
-                break
-            trusted = max(trusted, float(limit))
+    worst, trusted = np.zeros(len(spread)), 0.0
+    for limit in SPREADS:
+        called = (spread <= limit) & counted
+        worst = np.maximum(worst, (called & wrong).sum(axis=1) / np.maximum(called.sum(axis=1), 1))
+        if (worst.sum() + 1) / (len(worst) + 1) > rate:
+            break
+        trusted = float(limit)
     return trusted
-
-
-def risk_p_value(mean: float, count: int, rate: float) -> float:
-    """p of the hypothesis that a loss in [0, 1] has expectation above `rate`, from its mean over `count` images."""
-    hoeffding = math.exp(-count * (kl_div(mean, rate) + kl_div(1 - mean, 1 - rate))) if mean < rate else 1.0
-    bentkus = math.e * float(binom.cdf(math.ceil(count * mean), count, rate))
-    return min(hoeffding, bentkus, 1.0)

@@ -56,12 +56,13 @@ class Information:
     """Fisher information of images smoothed at `smoothing`, along an orthonormal basis.
 
     Attributes:
-        smoothing: a > 0; values: (N,) v_i' J v_i; standard_errors: (N,).
+        smoothing: a > 0; values: (N,) v_i' J v_i; standard_errors: (N,); basis: (N, N), v_i its columns.
     """
 
     smoothing: float
     values: np.ndarray
     standard_errors: np.ndarray
+    basis: np.ndarray | None = None
 
 
 def fisher_information(
@@ -82,9 +83,14 @@ def fisher_information(
         )
     found = []
     for basis in _bases(basis_scores, directions):
-        squares = (value_scores @ basis) ** 2
-        found.append(Information(smoothing, squares.mean(axis=0), squares.std(axis=0, ddof=1) / np.sqrt(len(squares))))
+        found.append(Information(smoothing, *along(value_scores, basis), basis))
     return max(found, key=lambda f: (1 / (1 / smoothing**2 + f.values)).sum())
+
+
+def along(vectors: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) mean squares of vectors (n, N) along the columns of an orthonormal basis, and their standard errors."""
+    squares = (vectors @ basis) ** 2
+    return squares.mean(axis=0), squares.std(axis=0, ddof=1) / np.sqrt(len(squares))
 
 
 def _bases(scores: np.ndarray, directions: np.ndarray | None):

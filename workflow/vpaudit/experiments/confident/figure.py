@@ -4,40 +4,58 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vpaudit.experiments.draws import LEVEL, RATE, TOLERANCE
+from vpaudit.experiments.confident import LEVEL, RATE, TOLERANCE
+from vpaudit.experiments.confident.claims import content_wrong
 from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.panels import MARKERS, MU, PALETTE, band, intervals, level, log_axis, read
 
 PRIORS = {"unconditional": "right prior", "wrong_class": "wrong class"}
+CALLING = {
+    ("unconditional", "all"): "right prior",
+    ("wrong_class", "all"): "wrong class",
+    ("unconditional", "content"): "right prior, calling nothing that looks like background",
+}
 SHOWN = 2.0  # mu of the examples
 SURE = 0.1  # std between draws below which a pixel is shown as sure
-PANELS = (
-    ("conformal_real", "share of pixels called real", None),
-    ("conformal_false", "share called real and wrong", RATE),
-    ("conformal_within", "images within the limit", LEVEL),
-)
+PANELS = {
+    "called": ("share of pixels called real", None),
+    "wrong": ("of these, share wrong", RATE),
+    "content_wrong": ("of those on content, share wrong", RATE),
+    "within": ("images within the limit", LEVEL),
+}
 
 
 def draw(results, style: dict):
     """Above: rates over mu after conformal calibration under the right prior; below: examples at one mu."""
-    table = read(results, "experiments/draws")
+    table = read(results, "experiments/confident")
     figure = plt.figure(figsize=styles.size(style, 1.05))
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2))
     tables = []
-    for axes, (metric, label, limit) in zip(above.subplots(1, len(PANELS)), PANELS):
-        for number_, (prior, name) in enumerate(PRIORS.items()):
-            found = intervals(table[(table["metric"] == metric) & (table["prior"] == prior)], ["mu"])
+    for axes, (metric, (label, limit)) in zip(above.subplots(1, len(PANELS)), PANELS.items()):
+        for place, ((prior, among), name) in enumerate(CALLING.items()):
+            found = _rates(table[(table["prior"] == prior) & (table["among"] == among)], metric)
+            if found.empty:  # the limit on an image's error is no matter of calling
+                continue
             plt.sca(axes)
-            band("mu", found, PALETTE[number_], name, MARKERS[number_])
-            tables.append(found.assign(prior=prior, quantity=metric.removeprefix("conformal_")))
+            band("mu", found, PALETTE[place], name, MARKERS[place])
+            tables.append(found.assign(prior=prior, among=among, quantity=metric))
         if limit is not None:
-            level(axes, limit, "guaranteed for the right prior")
-        axes.set_ylabel(label)
+            level(axes, limit, "guaranteed for the right prior" if metric == "wrong" else None)
+        axes.set_title(label)
         log_axis(axes, table["mu"], MU)
-    handles, labels = axes.get_legend_handles_labels()
-    above.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    entries = {}
+    for axes in above.axes:
+        entries |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels())}
+    above.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=2, frameon=False)
     _examples(below, table, style)
     return figure, pd.concat(tables, ignore_index=True)
+
+
+def _rates(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """mu, value, low, high, n: means over images; of all content called real, the share that is wrong."""
+    if metric == "content_wrong":
+        return pd.DataFrame([{"mu": mu, **content_wrong(part)} for mu, part in rows.groupby("mu")]).dropna()
+    return intervals(rows[rows["metric"] == metric], ["mu"])
 
 
 def _examples(figure, table: pd.DataFrame, style: dict) -> None:

@@ -2,14 +2,11 @@
 
 import itertools
 
-import numpy as np
 import pandas as pd
 import torch
 
 from vpaudit.attack import reconstruct
-from vpaudit.base.randomness import generator
 from vpaudit.experiments.bench import Bench, progress
-from vpaudit.experiments.draws import LEVEL, RATE, TOLERANCE
 from vpaudit.measure import agreement, metrics
 from vpaudit.study.config import Attack
 
@@ -18,90 +15,27 @@ COUNTS = (2, 4, 8, 16, 32, 64)
 PAIRED = 8  # draws whose SSIM and LPIPS are compared pair by pair
 BANDS = 4
 BINS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 2.0)  # of pixel std, for the reliability diagram
-SPLITS = 20  # of the images into calibrating and judged ones
-EXAMPLES = 4
 SAMPLER = {"kind": "multistep", "eta": 1.0, "order": 2, "steps": 20}
 
 
 def run(bench: Bench) -> pd.DataFrame:
-    """Columns prior, draws, place; estimates `estimated_*` (no target), `achieved_*`, baselines of one draw; what
-    conformal calibration guarantees and what it kept, `conformal_*`; pixels of examples, `example_*`.
+    """Columns prior, draws, place; estimates `estimated_*` (no target), `achieved_*`, baselines of one draw.
 
-    `place` is a frequency band, a bin of pixel std or a pixel, -1 elsewhere.
+    `place` is a frequency band or a bin of pixel std, -1 elsewhere.
     """
-    tables, stacks = [], {}
+    tables = []
     for prior, count in DRAWS.items():
-        chosen = Attack(name="draws", **SAMPLER)
-        made = [
-            reconstruct.reconstruct(bench.seen, bench.network, chosen, bench.config.seed, prior, draw)
-            for draw in progress(range(count), f"draws {prior} mu={bench.mu:g}")
-        ]
-        stacks[prior] = torch.stack(made)
-        tables += _of_prior(bench, stacks[prior], prior)
-    least = min(len(draws) for draws in stacks.values())
-    return pd.concat(tables + _conformal(bench, {p: draws[:least] for p, draws in stacks.items()}), ignore_index=True)
+        tables += _of_prior(bench, posterior_draws(bench, prior, count), prior)
+    return pd.concat(tables, ignore_index=True)
 
 
-def _conformal(bench: Bench, stacks: dict[str, torch.Tensor]) -> list[pd.DataFrame]:
-    """Calibrated under the first prior on half of the images, judged on the other half under every prior.
-
-    Under the first prior the rates are guaranteed; under another one nothing is, and this shows what then happens.
-    """
-    first, least = next(iter(stacks)), len(next(iter(stacks.values())))
-    known = {prior: _seen(bench, draws) for prior, draws in stacks.items()}
-    sums = {prior: {} for prior in stacks}
-    times = np.zeros(len(bench.x))
-    for split in range(SPLITS):
-        order = torch.randperm(len(bench.x), generator=generator(bench.config.seed, "conformal", split)).numpy()
-        fitted, judged = order[: len(order) // 2], order[len(order) // 2 :]
-        spread, error, estimated, achieved = (values[fitted] for values in known[first])
-        limit = agreement.trusted_spread(spread, error, TOLERANCE, RATE)
-        level = min(LEVEL, len(fitted) / (len(fitted) + 1))
-        factor = agreement.conformal_factor(estimated, achieved, level)
-        times[judged] += 1
-        for prior, (spread, error, estimated, achieved) in known.items():
-            real = (spread[judged] <= limit) & (limit > 0)
-            found = {
-                "real": real.mean(1),
-                "false": (real & (error[judged] > TOLERANCE)).mean(1),
-                "within": achieved[judged] <= factor * estimated[judged],
-                "factor": np.full(len(judged), factor),
-            }
-            for name, values in found.items():
-                sums[prior].setdefault(name, np.zeros(len(bench.x)))[judged] += values
-    tables = []
-    for prior, names in sums.items():
-        values = {f"conformal_{k}": torch.from_numpy(v / times.clip(1)) for k, v in names.items()}
-        tables.append(bench.rows(values, prior=prior, draws=least, place=-1))
-    return tables + _examples(bench, stacks, known)
-
-
-def _seen(bench: Bench, draws: torch.Tensor) -> tuple[np.ndarray, ...]:
-    """Of each image: std between draws and |mean - target| by pixel; estimated and achieved MSE of a draw."""
-    mean = draws.mean(0)
-    achieved = torch.stack([metrics.mse(d, bench.x) for d in draws]).mean(0)
-    values = (draws.std(0).flatten(1), (mean - bench.x).abs().flatten(1), agreement.expected_mse(draws), achieved)
-    return tuple(v.double().numpy() for v in values)
-
-
-def _examples(bench: Bench, stacks: dict[str, torch.Tensor], known: dict) -> list[pd.DataFrame]:
-    """Pixels of the images of which the last prior is most often sure (its spread below a half of TOLERANCE) and
-    wrong (by more than TOLERANCE)."""
-    spread, error = known[list(stacks)[-1]][:2]
-    worst = np.argsort(-((spread < TOLERANCE / 2) & (error > TOLERANCE)).sum(1), kind="stable")[:EXAMPLES].copy()
-    tables = []
-    for prior, draws in stacks.items():
-        shown = {"mean": draws.mean(0), "spread": draws.std(0), "target": bench.x}
-        for name, images in shown.items():
-            flat = images[torch.from_numpy(worst)].flatten(1)
-            common = {"dataset": bench.config.data.name, "mu": bench.mu, "metric": f"example_{name}"}
-            rows = pd.DataFrame({
-                "image": np.repeat(bench.ids.numpy()[worst], flat.shape[1]),
-                "place": np.tile(np.arange(flat.shape[1]), len(worst)),
-                "value": flat.flatten().double().numpy(),
-            })  # fmt: skip
-            tables.append(rows.assign(prior=prior, draws=len(draws), **common))
-    return tables
+def posterior_draws(bench: Bench, prior: str, count: int) -> torch.Tensor:
+    """(count, N, C, H, W): draws of each target's posterior under a prior; the first are the same for every count."""
+    chosen = Attack(name="draws", **SAMPLER)
+    bar = progress(range(count), f"draws {prior} mu={bench.mu:g}")
+    return torch.stack([
+        reconstruct.reconstruct(bench.seen, bench.network, chosen, bench.config.seed, prior, draw) for draw in bar
+    ])  # fmt: skip
 
 
 def _of_prior(bench: Bench, draws: torch.Tensor, prior: str) -> list[pd.DataFrame]:
