@@ -28,7 +28,6 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/experiments.smk"
 include: "rules/benchmarks.smk"
-include: "rules/theory.smk"
 include: "rules/domain.smk"
 
 

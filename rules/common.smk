@@ -134,7 +134,7 @@ def experiment_figures(target):
 
 
 def experiment_outputs(name):
-    """Everything that an experiment makes."""
+    """Everything that an experiment makes, and figures that are asked for by its name."""
     about = catalog.card(name)
     return [
         *([PATHS.experiment(name)] if about.kind != "figure" else []),
@@ -144,6 +144,7 @@ def experiment_outputs(name):
             if about.has_figure
             else []
         ),
+        *experiment_figures(name),
     ]
 
 

@@ -35,6 +35,10 @@ rule measurement:
         PATHS.targets,
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
+        lambda wildcards: [
+            PATHS.experiment(name)
+            for name in catalog.card(wildcards.experiment).after
+        ],
         experiment_code,
     output:
         PATHS.experiment("{experiment}"),

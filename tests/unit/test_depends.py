@@ -21,10 +21,9 @@ def test_every_stage_is_found_with_its_own_file(stage):
 
 
 def test_an_import_inside_a_function_counts():
-    """stages/bounds.py imports privacy/bound_table inside `bounds`, and privacy/prior_aware inside `theory`."""
+    """stages/bounds.py imports privacy/bound_table inside `bounds`."""
     assert "privacy/bound_table.py" in names(depends.code("bounds"))
-    assert "privacy/prior_aware.py" not in names(depends.code("bounds"))
-    assert "privacy/prior_aware.py" in names(depends.code("theory"))
+    assert "privacy/success.py" not in names(depends.code("bounds"))
 
 
 def test_imports_of_imports_and_cards_beside_a_module_count():
@@ -76,7 +75,7 @@ def test_keys_are_keys_of_the_configuration(group):
 
 def test_a_key_that_is_left_out_leaves_its_section_key_by_key():
     assert depends.keys("privatize") == ["seed", *(f"mechanism.{k}" for k in ("max_grad_norm", "release", "delta"))]
-    assert depends.keys("bounds") == ["bounds", "mechanism"]
+    assert depends.keys("bounds") == ["seed", "data", "bounds", "mechanism"]
 
 
 def test_dvc_names_folders_of_the_science_and_files_of_what_serves_many_stages():

@@ -153,13 +153,20 @@ def pair_mean_limit(values: np.ndarray, confidence: float = LEVEL) -> float:
     """Upper confidence limit of E k(Z, Z') from a symmetric matrix (n, n) of k in [0, 1]; the diagonal is not read.
 
     The mean over pairs is a U-statistic: an average over orderings of means of floor(n / 2) independent pairs, so
-    Chernoff's bound for those holds for it (Hoeffding 1963, 5b): the limit is the largest p at which
-    floor(n / 2) KL(mean || p) <= ln 1 / (1 - confidence). No assumption but independent images, at any n.
+    `mean_limit` of those holds for it (Hoeffding 1963, 5b). No assumption but independent images, at any n.
     """
     values = np.asarray(values, dtype=float)
     count = len(values)
-    mean = (values.sum() - np.trace(values)) / (count * (count - 1))
-    budget = -np.log1p(-confidence) / (count // 2)
+    return mean_limit((values.sum() - np.trace(values)) / (count * (count - 1)), count // 2, confidence)
+
+
+def mean_limit(mean: float, count: int, confidence: float = LEVEL) -> float:
+    """Upper confidence limit of the expectation of values in [0, 1] from the mean of `count` independent ones.
+
+    The largest p at which count KL(mean || p) <= ln 1 / (1 - confidence): Chernoff's bound, as Hoeffding (1963) has it
+    for any values in [0, 1].
+    """
+    budget = -np.log1p(-confidence) / count
 
     def excess(p):
         return kl_div(mean, p) + kl_div(1 - mean, 1 - p) - budget  # scipy's kl_div sums to KL for probabilities

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from vpaudit.base.labels import LPIPS, METRICS
-from vpaudit.privacy import accounting, rero, uninformed
+from vpaudit.privacy import accounting, floor, rero, uninformed
 
 DRAWN = ("mse", "ssim", "ncc", *LPIPS)  # metrics on whose axes ReRo is drawn; PSNR has no finite perfect value
 
@@ -42,6 +42,19 @@ def table(
         epsilon = float(accounting.epsilon_of_mu(mu, mechanism.delta))
         rows.append(("epsilon", mu, np.nan, "epsilon", epsilon, epsilon, epsilon))
     return pd.DataFrame(rows, columns=["bound", "mu", "kappa", "metric", "value", "low", "high"])
+
+
+def floors(images: np.ndarray, mechanism) -> pd.DataFrame:
+    """Rows of bound "floor": no attack that is not told lambda has a smaller expected MSE, with 95 % confidence.
+
+    Args:
+        images: (n, N) in [-1, 1], independent and of the attacked kind.
+    """
+    values = floor.certified_by_images(images, np.array(mechanism.mu), mechanism.max_grad_norm)
+    return pd.DataFrame({
+        "bound": "floor", "mu": mechanism.mu, "kappa": np.nan, "metric": "mse", "value": values, "low": values,
+        "high": values,
+    })  # fmt: skip
 
 
 def _uninformed_rows(mu, s, variances, count) -> list[tuple]:

@@ -1,4 +1,5 @@
-"""A floor under the error of every attack, however good its prior: van Trees with the prior's own score, and Shannon.
+"""A floor under the error of every attack, however good its prior: van Trees with the prior's own score, and two that
+say what they assume.
 
 Let X be an image, X1 = X + a W smoothed at a small a, and Y = X1 + t Z with t^2 = s^2 - a^2, the law of X + s Z. X1 has
 a smooth density, whose score is (D(x1, a) - x1) / a^2 (Tweedie) and whose Fisher information is J = E score score'.
@@ -13,11 +14,6 @@ eigenvectors come from one half, the information along them from the other: sum 
 orthonormal v, so the choice of basis errs to the safe side, and each v_i' J v_i is unbiased with relative error
 sqrt(2 / n). What is left of the estimate's error is the network's: its score is not the true one (see docs/theory.md).
 
-    Shannon (theorem):    E |X1 - est|^2 >= N / (2 pi e) exp(2 h(X1 | Y) / N), h(X1 | Y) = h(X1) - I(X1; Y)
-
-Shannon's floor takes both terms from a denoiser's error, which is too large; h(X1) stands for more of it than I(X1; Y),
-so the floor errs upwards, by up to 22 % for an error 5 % above the mmse: an estimate, not what no attack can beat.
-
 Two floors say what they assume, and then hold for every attack that is not told lambda. d is mean squared error:
 
     certified     E d >= max over r > 0 of (-1/2 ln E e^(-r d(Z, Z')) - I) / r, I >= I(X; Y) in nats
@@ -25,11 +21,11 @@ Two floors say what they assume, and then hold for every attack that is not told
 
 Certified: for any reconstruction R, I >= I(X; R) = E KL(law of X given R || law of X), and by Donsker and Varadhan with
 -r d(., R) it is at least -r E d(X, R) - ln E e^(-r d(Z, R)), Z a fresh image. e^(-r d) is a positive definite kernel,
-so E e^(-r d(Z, z0)) <= sqrt(E e^(-r d(Z, Z'))) for every z0 (`small_ball`). I comes from any denoiser's error by
-`information.integral_from_above`, E over pairs from a confidence limit, so nothing is assumed of the images. It ends
-where I passes -1/2 ln of the least E that n images can show: ln(n) / 2 with certainty, about 10 nats by estimate. n
-images cannot be told from a law on some n^2 points, which that many nats would name, so no floor free of assumptions
-exists there.
+so E e^(-r d(Z, z0)) <= sqrt(E e^(-r d(Z, Z'))) for every z0 (`small_ball`). Both I (`information_limit`) and E over
+pairs are confidence limits from images alone: no network is asked, and nothing is assumed of the images. It ends where
+I passes -1/2 ln of the least E that n images can show: ln(n) / 2 with certainty, about 10 nats by estimate. n images
+cannot be told from a law on some n^2 points, which that many nats would name, so no floor free of assumptions exists
+there.
 
 Conditional: along orthonormal v_i, c_i = v_i' E Cov(X | X1) v_i gives j_i = 1/a^2 - c_i / a^4 (exact), and the
 network's squared errors e_i there are at least c_i. If their sum is at most (1 + rho) times the mmse, sum (e_i - c_i)
@@ -45,6 +41,7 @@ from scipy.optimize import brentq
 
 from vpaudit.base import checks
 from vpaudit.base.errors import VpauditError
+from vpaudit.privacy.information import information_limit
 from vpaudit.privacy.small_ball import kernel_mean
 
 RATES = np.geomspace(1, 300, 12)  # r of the certified floor, per squared pixel
@@ -112,14 +109,18 @@ def van_trees(information: Information, s) -> np.ndarray:
     Estimated values above 1/a^2 take away what those below the truth add: cut off there, noise would lift the sum. So
     does convexity; its second order, f''(j) / 2 times the squared standard error, is taken off.
     """
-    s = checks.positive(s=s)
-    a = information.smoothing
-    if np.any(s <= a):
-        raise VpauditError(f"s={np.min(s):g} is not above the smoothing {a:g}", "choose a smaller smoothing")
+    a, s = information.smoothing, _above(s, information.smoothing)
     t2 = (s**2 - a**2)[..., None]
     shrunk = 1 / (1 / t2 + information.values)
     gained = shrunk - information.standard_errors**2 * shrunk**3 - 1 / (1 / t2 + 1 / a**2)
     return np.maximum((s**2 / (s**2 - a**2)) ** 2 * gained.sum(axis=-1), 0.0)
+
+
+def _above(s, smoothing: float) -> np.ndarray:
+    s = checks.positive(s=s)
+    if np.any(s <= smoothing):
+        raise VpauditError(f"s={np.min(s):g} is not above the smoothing {smoothing:g}", "choose a smaller smoothing")
+    return s
 
 
 def van_trees_error(information: Information, s) -> np.ndarray:
@@ -131,49 +132,43 @@ def van_trees_error(information: Information, s) -> np.ndarray:
     return (s**2 / (s**2 - a**2)) ** 2 * spread
 
 
-def shannon(entropy_smoothed: float, information, smoothing: float, s, pixels):
-    """Shannon's floor of E |X - est|^2, summed over pixels, at noise s > smoothing.
-
-    h(X1 | Y) = h(X1) - I(X1; Y), and I(X1; Y) = h(Y) - h(Y | X1) = N/2 ln(s^2 / t^2) + I(X; Y).
-
-    Args:
-        entropy_smoothed: h(X1), `information.smoothed_entropy`; information: I(X; X + s Z) in nats.
-    """
-    s, pixels, a = checks.positive(s=s), float(checks.whole(pixels=pixels)), smoothing
-    t2 = s**2 - a**2
-    between = pixels / 2 * np.log(s**2 / t2) + np.asarray(information, dtype=float)
-    of_smoothed = pixels / (2 * np.pi * np.e) * np.exp(2 * (entropy_smoothed - between) / pixels)
-    return np.maximum((s**2 / t2) ** 2 * (of_smoothed - pixels * a**2 * t2 / s**2), 0.0)
-
-
-def certified(mse: np.ndarray, nats: float, confidence: float | None = 0.95) -> float:
-    """Floor of E MSE (a value) of any attack that is not told lambda; 0 where it says nothing.
+def certified(mse: np.ndarray, nats, confidence: float | None = 0.95) -> np.ndarray:
+    """(...): floor of E MSE (a value) of any attack that is not told lambda; 0 where it says nothing.
 
     Args:
         mse: (n, n) between independent images of the attacked kind.
-        nats: I(X; Y) at most; a confidence limit if it is measured.
+        nats: (...) I(X; Y) at most; a confidence limit if it is measured.
         confidence: of the limits of E e^(-r d) (Bonferroni over `RATES`); None for their estimates.
     """
-    nats = float(checks.non_negative(nats=nats))
-    means = [kernel_mean(mse, rate, confidence, len(RATES)) for rate in RATES]
-    return float(max(0.0, max((-0.5 * np.log(mean) - nats) / rate for mean, rate in zip(means, RATES))))
+    nats = checks.non_negative(nats=nats)
+    means = np.array([kernel_mean(mse, rate, confidence, len(RATES)) for rate in RATES])
+    return np.maximum(((-0.5 * np.log(means) - nats[..., None]) / RATES).max(axis=-1), 0.0)
 
 
-def conditional(errors: np.ndarray, standard_errors: np.ndarray, smoothing: float, s: float, excess: float) -> float:
-    """F(rho): floor of E |X - E[X | Y]|^2, summed over pixels, if the network is that good; 0 where it says nothing.
+def certified_by_images(images: np.ndarray, mus, max_grad_norm: float, confidence: float = 0.95) -> np.ndarray:
+    """(...): `certified` at each mu, from nothing but independent images (n, N) of the attacked kind in [-1, 1].
+
+    Half of 1 - confidence is spent on the information, half on the distances.
+    """
+    squares, each = np.square(images).sum(axis=1), (1 + confidence) / 2
+    nats = information_limit(images / np.sqrt(np.maximum(squares, max_grad_norm**2))[:, None], mus, each)
+    mse = np.maximum(squares[:, None] + squares - 2 * images @ images.T, 0.0) / images.shape[1]
+    return certified(mse, nats, each)
+
+
+def conditional(errors: np.ndarray, standard_errors: np.ndarray, smoothing: float, s, excess: float) -> np.ndarray:
+    """F(rho) (...): floor of E |X - E[X | Y]|^2, summed over pixels, if the network is that good; 0 if it says nothing.
 
     Args:
         errors: (N,) E (v_i' (D(x1, a) - x))^2 along orthonormal directions, with standard_errors (N,).
-        smoothing: a, of x1 = x + a w; s: > a; excess: rho >= 0, the network's error is at most (1 + rho) mmse.
+        smoothing: a, of x1 = x + a w; s: (...) > a; excess: rho >= 0, the network's error is at most (1 + rho) mmse.
     """
-    excess, a = float(checks.non_negative(excess=excess)), smoothing
-    if s <= a:
-        raise VpauditError(f"s={s:g} is not above the smoothing {a:g}", "choose a smaller smoothing")
+    excess, a, s = float(checks.non_negative(excess=excess)), smoothing, _above(s, smoothing)
     covariances = np.minimum(_lowered(np.asarray(errors, dtype=float), excess / (1 + excess)), a**2)
-    t2 = s**2 - a**2
+    t2 = (s**2 - a**2)[..., None]
     shrunk = 1 / (1 / t2 + 1 / a**2 - covariances / a**4)
-    gained = shrunk - np.asarray(standard_errors) ** 2 * shrunk**3 / a**8 - a**2 * t2 / s**2  # second order taken off
-    return float(max((s**2 / t2) ** 2 * gained.sum(), 0.0))
+    gained = shrunk - np.asarray(standard_errors) ** 2 * shrunk**3 / a**8 - 1 / (1 / t2 + 1 / a**2)  # to second order
+    return np.maximum((s**2 / (s**2 - a**2)) ** 2 * gained.sum(axis=-1), 0.0)
 
 
 def _lowered(errors: np.ndarray, share: float) -> np.ndarray:
@@ -188,11 +183,12 @@ def _lowered(errors: np.ndarray, share: float) -> np.ndarray:
     return np.minimum(errors, (target - before) / (len(rising) - k))
 
 
-def break_even(errors: np.ndarray, standard_errors: np.ndarray, smoothing: float, s: float, level: float) -> float:
-    """The rho at which F(rho) falls to `level` (summed over pixels): 0 if F(0) is below it, inf if F never is."""
+def break_even(errors: np.ndarray, standard_errors: np.ndarray, smoothing: float, s, level: float) -> float:
+    """The rho at which the mean of F(rho) over s falls to `level` (summed over pixels): 0 if F(0) is below it, inf if F
+    never is."""
 
     def above(excess):
-        return conditional(errors, standard_errors, smoothing, s, excess) - level
+        return float(conditional(errors, standard_errors, smoothing, s, excess).mean()) - level
 
     if above(0.0) <= 0:
         return 0.0

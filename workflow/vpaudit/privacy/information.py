@@ -5,7 +5,6 @@ a denoiser that is optimal for q, and mmse_p = mse_p:
 
     I(x; x + s z) = 1/2 integral of mmse_p over snr from 0 to 1/s^2            (Guo, Shamai & Verdu 2005)
     KL(p_s || q_s) = 1/2 integral of (mse_q - mmse_p) over snr from 0 to 1/s^2  (Verdu 2010), p_s the law of x + s z
-    h(x + s z) = N/2 ln(2 pi e s^2) + I(x; x + s z)
 
 Any denoiser's error is at least mmse_p, so I from mse_q is from above. Whatever x, I is at most the channel's capacity
 at the signal's power and, for covariance C, the Gaussian's: 1/2 ln det(1 + C/s^2).
@@ -16,7 +15,7 @@ of the integral of each image's own error up to its own snr.
 
 import numpy as np
 
-from vpaudit.base import checks
+from vpaudit.base import checks, stats
 from vpaudit.base.errors import VpauditError
 
 
@@ -44,23 +43,6 @@ def integral_over_snr(s: np.ndarray, error: np.ndarray, at: np.ndarray, start: f
     return np.interp(-np.log(at), -np.log(s), running)
 
 
-def integral_from_above(s: np.ndarray, error: np.ndarray, at: np.ndarray, start: float) -> np.ndarray:
-    """As `integral_over_snr`, but never below it for an error that falls with snr, as the mmse does: rectangles.
-
-    Between two levels the error is taken as that at the lower snr; from snr 0 to that of the largest s as `start`, the
-    total variance. Trapezoids are 2 to 6 % off with 28 levels, to either side.
-    """
-    s, error, at = (np.asarray(v, dtype=float) for v in (s, error, at))
-    order = np.argsort(-s)
-    snr = np.concatenate([[0.0], 1 / s[order] ** 2])
-    running = np.concatenate([[0.0], np.cumsum(np.concatenate([[start], error[order][:-1]]) * np.diff(snr))]) / 2
-    if np.any(1 / at**2 > snr[-1] * (1 + 1e-9)):
-        raise VpauditError(
-            f"s={at.min():g} asked of a curve down to {s.min():g}", "measure the denoiser at less noise too"
-        )
-    return np.interp(1 / at**2, snr, running)
-
-
 def capacity(mu, pixels):
     """(N/2) ln(1 + mu^2 / N) <= mu^2 / 2 nats: of any clipped image, |lambda x| <= C. mu >= 0, pixels >= 1."""
     mu, pixels = checks.non_negative(mu=mu), checks.whole(pixels=pixels)
@@ -73,7 +55,25 @@ def gaussian_information(variances: np.ndarray, s) -> np.ndarray:
     return 0.5 * np.log1p(np.asarray(variances, dtype=float) / s[..., None] ** 2).sum(axis=-1)
 
 
-def smoothed_entropy(information, s, pixels):
-    """h(x + s z) = N/2 ln(2 pi e s^2) + I, in nats."""
-    s, pixels = checks.positive(s=s), checks.whole(pixels=pixels)
-    return pixels / 2 * np.log(2 * np.pi * np.e * s**2) + np.asarray(information, dtype=float)
+def information_limit(signals: np.ndarray, mus, confidence: float = stats.LEVEL) -> np.ndarray:
+    """(...): upper confidence limit in nats of I(X; Y) at noise 1/mu, whatever the law of the signals.
+
+    I(X; Y) <= E KL(law of Y given X || q) for any q. Here q is the Gaussian of the first half's mean and covariance,
+    and the expectation is a mean over the second half: KL in closed form, at most mu^2 (1 + |m|)^2 / 2 plus a constant.
+
+    Args:
+        signals: (n, N) lambda x / C, of norm at most 1, independent draws; mus: > 0.
+    """
+    mus = checks.positive(mus=mus)
+    fitted, rest = signals[: len(signals) // 2], signals[len(signals) // 2 :]
+    mean = fitted.mean(axis=0)
+    _, scales, basis = np.linalg.svd((fitted - mean) / np.sqrt(len(fitted)), full_matrices=False)
+    variances, squares = scales**2, ((rest - mean) @ basis.T) ** 2
+    beyond = np.maximum(((rest - mean) ** 2).sum(axis=1) - squares.sum(axis=1), 0.0)
+    most = (1 + np.linalg.norm(mean)) ** 2
+    found = []
+    for snr in mus.reshape(-1) ** 2:
+        distances = ((squares / (1 + variances * snr)).sum(axis=1) + beyond) / most
+        fixed = (np.log1p(variances * snr) - variances * snr / (1 + variances * snr)).sum()
+        found.append((fixed + snr * most * stats.mean_limit(distances.mean(), len(rest), confidence)) / 2)
+    return np.reshape(found, mus.shape)

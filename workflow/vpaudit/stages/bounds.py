@@ -1,4 +1,4 @@
-"""What theory allows, as tables. Torch is never imported here."""
+"""What theory allows, as a table. Torch is imported only where training images are read."""
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,12 @@ from vpaudit.base.files import write_table
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
 
+IMAGES = 2000  # from which the floor is computed; fewer where all their values together are more than VALUES
+VALUES, FEWEST = 2**27, 4
+
 
 def bounds(config: Config, layout: Layout) -> None:
-    """targets.npz, unrelated baseline -> bounds.parquet."""
+    """targets.npz, training images, unrelated baseline -> bounds.parquet."""
     from vpaudit.privacy import bound_table as law
 
     with np.load(layout.targets) as file:
@@ -21,20 +24,19 @@ def bounds(config: Config, layout: Layout) -> None:
         norms[start : start + 256], variances[start : start + 256] = np.linalg.norm(block, axis=1), block.var(axis=1)
     unrelated = pd.read_parquet(layout.part("baselines", "unrelated"))
     table = law.table(norms, variances, flat.shape[1], unrelated, config.mechanism, config.bounds)
+    kin = of_the_kind(config, flat)
+    if len(kin) >= FEWEST:
+        table = pd.concat([table, law.floors(kin, config.mechanism)], ignore_index=True)
     write_table(layout.table("bounds"), table.assign(dataset=config.dataset))
 
 
-def theory(config: Config, layout: Layout) -> None:
-    """measurements of the prior, targets.npz -> theory.parquet."""
-    from safetensors.numpy import load_file
+def of_the_kind(config: Config, targets: np.ndarray) -> np.ndarray:
+    """(n, N) in [-1, 1]: training images, which are none of the targets; of a folder the targets themselves."""
+    images = targets
+    if not config.data.folder:
+        from vpaudit import data
 
-    from vpaudit.privacy import prior_aware
-
-    with np.load(layout.targets) as file:
-        flat = pixels.signed(file["images"])
-        norms = pd.Series(np.linalg.norm(flat.reshape(len(flat), -1), axis=1), index=file["ids"])
-    measured = [pd.read_parquet(layout.experiment(name)) for name in ("curves", "scores", "ball")]
-    variances = load_file(layout.gaussian / "gaussian.safetensors")["variances"]
-    rule = config.mechanism
-    table = prior_aware.table(*measured, norms, variances, rule.mu, rule.max_grad_norm)
-    write_table(layout.table("theory"), table.assign(dataset=config.dataset))
+        images = data.load(config.data.name, "train").images
+    order = np.random.default_rng(config.seed).permutation(len(images))  # files may come class by class
+    flat = images.reshape(len(images), -1)
+    return pixels.signed(flat[order[: min(IMAGES, VALUES // flat.shape[1])]])

@@ -29,7 +29,6 @@ STAGES = {
     "evaluate": "stages.evaluate",
     "domain": "stages.domain",
     "bounds": "stages.bounds",
-    "theory": "stages.bounds",
     "collect": "stages.report",
     "summary": "stages.report",
     "figure": "stages.report",
@@ -51,7 +50,7 @@ SETTINGS = {
     "reconstruct": "seed prior -prior.training -prior.few_step attacks success -success.thresholds -success.metrics "
     "mechanism.max_grad_norm jobs.store",
     "evaluate": "seed evaluate -evaluate.margin success.metrics mechanism.max_grad_norm",
-    "bounds": "bounds mechanism",
+    "bounds": "seed data bounds mechanism",
     "summary": "mechanism.mu study success evaluate.margin experiments.with_study",
     "experiments": "seed data.name mechanism -mechanism.mu prior -prior.training -prior.few_step",
     "figures": "figures mechanism.mu",

@@ -1,50 +1,52 @@
-"""A panel a metric: attacks, and what no attack can beat."""
+"""Attacks beside the floors under their error: on the study's targets, and on the prior's own images."""
 
 import pandas as pd
 
-from vpaudit.base.labels import LABELS, METRICS
+from vpaudit.base.labels import LABELS
 from vpaudit.report.figures.axes import mu_axis
-from vpaudit.report.figures.panels import legend, lines, read
+from vpaudit.report.figures.panels import intervals, legend, lines, read
 from vpaudit.report.results import Results
 
-LOWEST = 1e-4  # MSE below which floors are drawn as this
-FLOORS = ("van Trees, best smoothing", "Shannon")
-DISTANCE = "ReRo at a distance, prior's samples"
-LABEL = {
-    "posterior_mean": LABELS["posterior_mean"],
-    "ddim": LABELS["ddim"],
-    "prior": DISTANCE,
-    **{name: f"floor: {name}" for name in FLOORS},
+LOWEST = 1e-3  # MSE below which floors are drawn as this
+TARGETS, OWN = "MSE on the targets", "MSE on the prior's own images"
+ATTACKS = ("posterior_mean", "posterior_mean_untold")
+LOOKS = {  # name in the table: label, number of its colour and marker
+    "posterior_mean": (f"{LABELS['posterior_mean']}, told λ", 0),
+    "posterior_mean_untold": (f"{LABELS['posterior_mean']}, not told λ", 5),
+    "floor": ("floor: theorem, 95 %", 2),
+    "network within 0% of the mmse": ("floor if the network is perfect", 1),
+    "network within 5% of the mmse": ("… or within 5 % of the mmse", 4),
+    "network within 20% of the mmse": ("… or within 20 %", 3),
+    "prior": ("estimate from small balls, 97 centres", 6),
 }
-LOOKS = dict(zip(LABEL.values(), (0, 1, 2, 4, 6)))
 
 
 def draw(results, style: dict):
-    table, study = read(results, "theory"), Results(results)
-    numbers = pd.concat([_of_metric(table, study, metric) for metric in study.measured], ignore_index=True)
-    shown = numbers.assign(label=numbers["prior"].map(LABEL))
-    mse = shown["metric"] == "mse"
-    shown.loc[mse, ["value", "low", "high"]] = shown.loc[mse, ["value", "low", "high"]].clip(lower=LOWEST)
-    dashed = [label for label in LOOKS if label.startswith(("floor", "ReRo"))]
-    grid = lines(shown, "mu", "label", style, 0.5, order=LOOKS, dashed=dashed, col="metric", sharey=False)
-    for metric, axes in grid.axes_dict.items():
-        rero, info = study.bound("rero", metric), METRICS[metric]
-        axes.plot(rero["mu"], rero["value"].clip(lower=LOWEST), color="black", linestyle="-.", label="(0, γ)-ReRo")
-        axes.set_title(f"{info.label} ({'↑' if info.higher_is_better else '↓'} closer)")
+    study = Results(results)
+    numbers = pd.concat([*_on_targets(results, study), *_on_own_images(results)], ignore_index=True)
+    numbers = numbers[numbers["prior"].isin(LOOKS)].assign(metric="mse")
+    shown = numbers.assign(label=numbers["prior"].map(lambda name: LOOKS[name][0]))
+    shown[["value", "low", "high"]] = shown[["value", "low", "high"]].clip(lower=LOWEST)
+    order = {label: place for name, (label, place) in LOOKS.items() if name in set(numbers["prior"])}
+    dashed = [label for label in order if label.startswith(("floor", "…", "estimate"))]
+    grid = lines(shown, "mu", "label", style, 0.55, order=order, dashed=dashed, col="panel", col_order=(TARGETS, OWN))
+    for axes in grid.axes.flat:
         mu_axis(axes, study)
-    grid.axes_dict["mse"].set_yscale("log")
+        axes.set_yscale("log")
     return legend(grid.figure, 3), numbers
 
 
-def _of_metric(table: pd.DataFrame, study: Results, metric: str) -> pd.DataFrame:
-    attacks = [
-        study.curve("unconditional", attack, metric).assign(prior=attack, metric=metric, quantity="attack")
-        for attack in ("posterior_mean", "ddim")
-    ]
-    rows = table[(table["metric"] == metric) & (table["quantity"] == "distance_floor")]
-    if METRICS[metric].higher_is_better:  # the table holds 1 - value
-        rows = rows.assign(value=1 - rows["value"], low=1 - rows["high"], high=1 - rows["low"])
-    if metric != "mse":
-        return pd.concat([*attacks, rows])
-    found = table[(table["quantity"] == "mse_floor") & (table["value"] > LOWEST)]
-    return pd.concat([*attacks, rows, *(found[found["prior"] == name] for name in FLOORS)])
+def _on_targets(results, study: Results):
+    for attack in ATTACKS:
+        yield study.curve("unconditional", attack, "mse").assign(prior=attack, quantity="attack", panel=TARGETS)
+    yield study.bound("floor", "mse").assign(prior="floor", quantity="mse_floor", panel=TARGETS)
+    table = read(results, "experiments/theory")
+    yield table[table["quantity"] == "mse_floor"].assign(panel=TARGETS)
+
+
+def _on_own_images(results):
+    table = read(results, "experiments/prediction").query("source == 'prior' and prior == 'unconditional'")
+    found = intervals(table[table["attack"] == "posterior_mean"], ["mu"])
+    yield found.assign(prior="posterior_mean", quantity="attack", panel=OWN)
+    table = read(results, "experiments/theory")
+    yield table[(table["quantity"] == "distance_floor") & (table["metric"] == "mse")].assign(panel=OWN)

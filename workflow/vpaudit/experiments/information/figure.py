@@ -12,7 +12,7 @@ LOWEST = 1e-3  # bits below which nothing is drawn
 
 
 def draw(results, style: dict):
-    table = read(results, "theory")
+    table = read(results, "experiments/theory")
     numbers = pd.concat([table[table["quantity"] == kind] for kind in PANELS], ignore_index=True)
     label = numbers["prior"].map(lambda name: LABELS.get(name, name))
     shown = numbers.assign(label=label, panel=numbers["quantity"].map(PANELS))
