@@ -21,7 +21,7 @@ FIT_ROUNDS = 30  # of least squares by turns: with 4 random partners each leaves
 
 
 def bootstrap(values: np.ndarray, statistic=None, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL):
-    """Bootstrap over the first axis (images): bootstrap-t for the mean, BCa for any other statistic.
+    """Bootstrap over the first axis (images): bootstrap-t for the mean, BCa for any other statistic but a `ratio`.
 
     A percentile interval of skewed values covers 81 to 91 % at 24 images. Bootstrap-t takes quantiles of each
     resample's distance from the mean in units of its own standard error; BCa corrects a percentile interval for bias
@@ -37,27 +37,39 @@ def bootstrap(values: np.ndarray, statistic=None, seed: int = 0, resamples: int 
     values = np.asarray(values, dtype=float)
     picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     if statistic is None:
-        return _bootstrap_t(values, picks, level)
+        return _bootstrap_t(values, np.ones_like(values), picks, level)
     return _bca(values, statistic, picks, level)
 
 
-def _bootstrap_t(values, picks, level):
-    count, shape = len(values), values.shape[1:]
-    flat = values.reshape(count, -1)
-    mean = flat.mean(axis=0)
-    centred = flat - mean
-    error = np.sqrt((centred**2).sum(axis=0) / max(count - 1, 1) / count)
+def ratio(above: np.ndarray, below: np.ndarray, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL):
+    """(value, low, high) of mean(above) / mean(below), (N, ...) each, paired by image: bootstrap-t.
+
+    BCa of such a ratio covers 88 % at 24 images where both are skewed.
+    """
+    above, below = (np.asarray(v, dtype=float) for v in (above, below))
+    picks = np.random.default_rng(seed).integers(len(above), size=(resamples, len(above)))
+    return _bootstrap_t(above, below, picks, level)
+
+
+def _bootstrap_t(above, below, picks, level):
+    """Of a ratio of means, its standard error that of above - ratio * below; a mean is one whose `below` is 1."""
+    count, shape = len(above), above.shape[1:]
+    a, b = above.reshape(count, -1), below.reshape(count, -1)
+    value = a.mean(axis=0) / b.mean(axis=0)
+    rest = a - value * b
+    squares, scale = (rest**2).sum(axis=0) / max(count - 1, 1), b.mean(axis=0)
+    error = np.sqrt(squares / count) / scale
     if count < FEW:
         reach = student.ppf((1 + level) / 2, max(count - 1, 1)) * np.stack([error, -error])
     else:
         counts = np.stack([np.bincount(p, minlength=count) for p in picks]) / count
-        moved = counts @ centred
-        spread = counts @ centred**2 - moved**2
-        alike = spread <= 1e-12 * count * error**2  # nothing but one value: no standard error
-        scaled = np.where(alike, np.nan, moved / np.sqrt(np.where(alike, 1, spread) / (count - 1)))
+        moved = counts @ rest / (counts @ b)
+        spread = counts @ rest**2 - 2 * moved * (counts @ (rest * b)) + moved**2 * (counts @ b**2)
+        alike = spread <= 1e-12 * squares  # nothing but one value: no standard error
+        scaled = np.where(alike, np.nan, moved * (counts @ b) / np.sqrt(np.where(alike, 1, spread) / (count - 1)))
         scaled[:, alike.all(axis=0)] = 0.0
         reach = error * np.nanquantile(scaled, [(1 + level) / 2, (1 - level) / 2], axis=0)
-    return tuple(v.reshape(shape)[()] for v in (mean, mean - reach[0], mean - reach[1]))
+    return tuple(v.reshape(shape)[()] for v in (value, value - reach[0], value - reach[1]))
 
 
 def _bca(values, statistic, picks, level):

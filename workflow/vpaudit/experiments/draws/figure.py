@@ -104,8 +104,7 @@ def _reliability(rows: pd.DataFrame, mu: float) -> pd.DataFrame:
         if weight.sum() < 200:
             continue
         both = part[["pixel_squared_error", "pixel_variance"]].to_numpy()
-        columns = np.c_[both * weight[:, None], weight]
-        value, low, high = stats.bootstrap(columns, lambda c: np.sqrt(c[:, 0].sum() / c[:, 2].sum()))
+        value, low, high = np.sqrt(np.maximum(stats.ratio(both[:, 0] * weight, weight), 0))
         spread = np.sqrt((both[:, 1] * weight).sum() / weight.sum())
         found.append((mu, place, spread, value, low, high, int(weight.sum())))
     table = pd.DataFrame(found, columns=["mu", "place", "spread", "value", "low", "high", "n"], dtype=float)

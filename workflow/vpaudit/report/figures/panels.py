@@ -48,7 +48,7 @@ def intervals(table: pd.DataFrame, keys: list[str], base: pd.DataFrame | None = 
             mu = dict(zip(keys, key)).get("mu")
             same = base if mu is None else base[np.isclose(base["mu"], mu)]
             pair = pd.concat([values, same.groupby("image")["value"].mean()], axis=1, join="inner").to_numpy()
-            value, low, high = stats.bootstrap(pair, lambda p: p[:, 0].mean() / p[:, 1].mean())
+            value, low, high = stats.ratio(*pair.T)
         found.append((*key, float(value), float(low), float(high), len(values)))
     return pd.DataFrame(found, columns=[*keys, "value", "low", "high", "n"])
 
