@@ -172,3 +172,15 @@ def test_the_floor_from_images_alone_is_below_the_mmse_and_says_something():
     assert (found < mmse).all()
     assert found[0] > 0.5 * v
     assert found[2] == 0
+
+
+def test_interval_of_van_trees_floor():
+    """Information along fixed directions, each from 400 scores: a chi-square about the truth."""
+    a, truth = 0.25, 1 / (VARIANCES + 0.25**2)
+    exact = floor.van_trees(floor.Information(a, truth, np.zeros(PIXELS)), 1.0)
+    hits = 0
+    for seed in range(400):
+        scores = np.random.default_rng(seed).standard_normal((400, PIXELS)) * np.sqrt(truth)
+        found = floor.Information(a, *floor.along(scores, np.eye(PIXELS)))
+        hits += abs(floor.van_trees(found, 1.0) - exact) <= 1.96 * floor.van_trees_error(found, 1.0)
+    assert hits / 400 >= 0.93 - 2 * np.sqrt(0.93 * 0.07 / 400)

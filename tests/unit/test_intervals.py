@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, rankdata
 
 from vpaudit.base import stats
 from vpaudit.base.errors import VpauditError
@@ -47,31 +47,56 @@ def test_interval_of_a_mean_of_a_few(count):
     assert found >= LEAST
 
 
+def share_of_hardness(rng, count):
+    hardness = rng.exponential(size=count) + 0.2
+    return hardness * rng.uniform(0.2, 0.6, count), hardness
+
+
+def wrong_of_called(rng, count):
+    """In many images nothing is called, in few most of what is called is wrong."""
+    called = rng.exponential(size=count) * (rng.random(count) < 0.6)
+    return called * rng.beta(0.6, 2.4, count), called
+
+
+def error_of_binned_pixels(rng, count):
+    pixels = rng.poisson(40 * rng.exponential(size=count))
+    return 0.2 * rng.exponential(size=count) * pixels, pixels
+
+
 @pytest.mark.parametrize("count", [24, 128])
-def test_interval_of_a_ratio_of_means(count):
-    """The statistic of most tables: paired columns, skewed."""
+@pytest.mark.parametrize(
+    ("draw", "truth"), [(share_of_hardness, 0.4), (wrong_of_called, 0.2), (error_of_binned_pixels, 0.2)]
+)
+def test_interval_of_a_ratio_of_means(draw, truth, count):
+    """The statistic of most tables: paired, skewed."""
+    found = coverage(lambda v, seed: stats.ratio(*v, seed, resamples=400)[1:], lambda rng: draw(rng, count), truth)
+    assert found >= LEAST
+
+
+@pytest.mark.parametrize("count", [24, 128])
+def test_interval_of_the_lead_of_one_rank_correlation_over_another(count):
+    strong, weak = 0.9, 0.5
 
     def draw(rng):
-        hardness = rng.exponential(size=count) + 0.2
-        return np.stack([hardness * rng.uniform(0.2, 0.6, count), hardness], axis=1)
+        error, noise = rng.standard_normal(count), rng.standard_normal((2, count))
+        return np.stack([error, *(r * error + np.sqrt(1 - r**2) * e for r, e in zip((strong, weak), noise))], axis=1)
 
-    def ratio(rows):
-        return rows[:, 0].mean() / rows[:, 1].mean()
+    def lead(rows):
+        rho = np.corrcoef(rankdata(rows, axis=0).T)[0]
+        return rho[1] - abs(rho[2])
 
-    found = coverage(lambda v, seed: stats.bootstrap(v, ratio, seed, resamples=400)[1:], draw, 0.4, 400)
-    assert found >= LEAST
+    truth = 6 / np.pi * (np.arcsin(strong / 2) - np.arcsin(weak / 2))
+    found = coverage(lambda v, seed: stats.bootstrap(v, lead, seed, 150)[1:], draw, truth, 80)
+    assert found >= 0.93 - 2 * np.sqrt(0.93 * 0.07 / 80)
 
 
 def test_interval_of_an_array_is_that_of_each_element():
     values = np.random.default_rng(0).exponential(size=(40, 2, 3))
 
-    def ratio(rows):
-        return rows[:, 0].mean(0) / rows[:, 1].mean(0)
-
-    value, low, high = stats.bootstrap(values, ratio)
+    value, low, high = stats.ratio(values[:, 0], values[:, 1])
     assert value.shape == low.shape == high.shape == (3,)
     for k in range(3):
-        assert np.allclose(stats.bootstrap(values[..., k], ratio), (value[k], low[k], high[k]))
+        assert np.allclose(stats.ratio(*values[..., k].T), (value[k], low[k], high[k]))
     mean = stats.bootstrap(values)
     assert mean[0].shape == (2, 3)
     assert (mean[1] < mean[0]).all()
@@ -85,8 +110,8 @@ def test_values_all_alike_have_no_width_and_one_value_has_none():
 
 
 @pytest.mark.parametrize("count", [24, 128])
-def test_interval_of_a_rank_correlation(count):
-    rho = 0.6
+@pytest.mark.parametrize("rho", [0.6, 0.95])
+def test_interval_of_a_rank_correlation(count, rho):
 
     def draw(rng):
         a = rng.standard_normal(count)

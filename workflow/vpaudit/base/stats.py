@@ -63,10 +63,11 @@ def _bootstrap_t(above, below, picks, level):
         reach = student.ppf((1 + level) / 2, max(count - 1, 1)) * np.stack([error, -error])
     else:
         counts = np.stack([np.bincount(p, minlength=count) for p in picks]) / count
-        moved = counts @ rest / (counts @ b)
+        below = np.where(counts @ b == 0, np.nan, counts @ b)
+        moved = counts @ rest / below
         spread = counts @ rest**2 - 2 * moved * (counts @ (rest * b)) + moved**2 * (counts @ b**2)
         alike = spread <= 1e-12 * squares  # nothing but one value: no standard error
-        scaled = np.where(alike, np.nan, moved * (counts @ b) / np.sqrt(np.where(alike, 1, spread) / (count - 1)))
+        scaled = np.where(alike, np.nan, moved * below / np.sqrt(np.where(alike, 1, spread) / (count - 1)))
         scaled[:, alike.all(axis=0)] = 0.0
         reach = error * np.nanquantile(scaled, [(1 + level) / 2, (1 - level) / 2], axis=0)
     return tuple(v.reshape(shape)[()] for v in (value, value - reach[0], value - reach[1]))

@@ -201,9 +201,9 @@ class Results:
             return curve_of(loss[0].iloc[:0])
         if METRICS[metric].higher_is_better:
             loss = [1 - rows for rows in loss]
-        both = np.stack([loss[0].to_numpy(), loss[1].loc[loss[0].index, loss[0].columns].to_numpy()], axis=1)
-        value, low, high = stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0))
-        return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(both)})
+        base_loss = loss[1].loc[loss[0].index, loss[0].columns]
+        value, low, high = stats.ratio(loss[0].to_numpy(), base_loss.to_numpy())
+        return pd.DataFrame({"mu": loss[0].columns, "value": value, "low": low, "high": high, "n": len(base_loss)})
 
     def recovered(self, attack: str | None, metric: str = "mse", prior: str = "unconditional") -> pd.DataFrame:
         """`share_recovered` of an attack in a metric; empty if the study did not run it.

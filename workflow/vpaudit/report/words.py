@@ -219,8 +219,7 @@ def _own_estimates(study: Results) -> dict[float, str]:
     if t.empty:
         return {}
     guessed, true = (t.pivot_table(index="image", columns="mu", values=key) for key in ("agreement", "achieved"))
-    both = np.stack([guessed.to_numpy(), true.to_numpy()], axis=1)
-    off = np.stack(stats.bootstrap(both, lambda rows: rows[:, 0].mean(0) / rows[:, 1].mean(0) - 1))
+    off = np.stack(stats.ratio(guessed.to_numpy(), true.to_numpy())) - 1
     start = f"Comparing its {study.draws} samples with each other, the attacker would put a sample’s squared error at"
     return {
         mu: f"{start} {number(guessed[mu].mean())}; it is {number(true[mu].mean())} ({_judged(*off[:, i])})."

@@ -24,10 +24,11 @@ LOOKS = {  # name in the table: label, number of its colour and marker
 def draw(results, style: dict):
     study = Results(results)
     numbers = pd.concat([*_on_targets(results, study), *_on_own_images(results)], ignore_index=True)
-    numbers = numbers[numbers["prior"].isin(LOOKS)].assign(metric="mse")
-    shown = numbers.assign(label=numbers["prior"].map(lambda name: LOOKS[name][0]))
+    numbers = numbers.assign(metric="mse")
+    shown = numbers[numbers["prior"].isin(LOOKS)]
+    shown = shown.assign(label=shown["prior"].map(lambda name: LOOKS[name][0]))
     shown[["value", "low", "high"]] = shown[["value", "low", "high"]].clip(lower=LOWEST)
-    order = {label: place for name, (label, place) in LOOKS.items() if name in set(numbers["prior"])}
+    order = {label: place for name, (label, place) in LOOKS.items() if name in set(shown["prior"])}
     dashed = [label for label in order if label.startswith(("floor", "…", "estimate"))]
     grid = lines(shown, "mu", "label", style, 0.55, order=order, dashed=dashed, col="panel", col_order=(TARGETS, OWN))
     for axes in grid.axes.flat:
@@ -41,7 +42,7 @@ def _on_targets(results, study: Results):
         yield study.curve("unconditional", attack, "mse").assign(prior=attack, quantity="attack", panel=TARGETS)
     yield study.bound("floor", "mse").assign(prior="floor", quantity="mse_floor", panel=TARGETS)
     table = read(results, "experiments/theory")
-    yield table[table["quantity"] == "mse_floor"].assign(panel=TARGETS)
+    yield table[table["quantity"].isin(("mse_floor", "break_even"))].assign(panel=TARGETS)
 
 
 def _on_own_images(results):

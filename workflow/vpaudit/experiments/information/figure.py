@@ -7,7 +7,10 @@ from vpaudit.report.figures.axes import mu_axis
 from vpaudit.report.figures.panels import legend, level, lines, read
 from vpaudit.report.results import Results
 
-PANELS = {"information": "bits about one image, at most", "kl": "bits lost to a wrong prior, against: no class known"}
+PANELS = {
+    "information": "bits about one image, estimated from above",
+    "kl": "bits lost to a wrong prior, against: no class known",
+}
 LOWEST = 1e-3  # bits below which nothing is drawn
 
 
