@@ -36,8 +36,7 @@ rule measurement:
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
         lambda wildcards: [
-            PATHS.experiment(name)
-            for name in catalog.card(wildcards.experiment).after
+            PATHS.experiment(name) for name in catalog.card(wildcards.experiment).after
         ],
         experiment_code,
     output:
