@@ -6,7 +6,7 @@ import pytest
 from closed_forms import gaussian_mse
 
 from vpaudit.experiments.theory import run as theory
-from vpaudit.privacy import floor, information
+from vpaudit.privacy import floor
 
 PIXELS, IMAGES = 30, 40
 VARIANCES = 1.5 / np.arange(1, PIXELS + 1) ** 1.1

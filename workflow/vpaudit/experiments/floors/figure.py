@@ -7,7 +7,7 @@ from vpaudit.report.figures.axes import mu_axis
 from vpaudit.report.figures.panels import intervals, legend, lines, read
 from vpaudit.report.results import Results
 
-LOWEST = 1e-3  # MSE below which floors are drawn as this
+LOWEST = 1e-3  # MSE below which floors are not drawn
 TARGETS, OWN = "MSE on the targets", "MSE on the prior's own images"
 ATTACKS = ("posterior_mean", "posterior_mean_untold")
 LOOKS = {  # name in the table: label, number of its colour and marker
@@ -24,17 +24,16 @@ LOOKS = {  # name in the table: label, number of its colour and marker
 def draw(results, style: dict):
     study = Results(results)
     numbers = pd.concat([*_on_targets(results, study), *_on_own_images(results)], ignore_index=True)
-    numbers = numbers.assign(metric="mse")
-    shown = numbers[numbers["prior"].isin(LOOKS)]
+    shown = numbers[numbers["prior"].isin(LOOKS) & (numbers["value"] >= LOWEST)]
     shown = shown.assign(label=shown["prior"].map(lambda name: LOOKS[name][0]))
-    shown[["value", "low", "high"]] = shown[["value", "low", "high"]].clip(lower=LOWEST)
     order = {label: place for name, (label, place) in LOOKS.items() if name in set(shown["prior"])}
     dashed = [label for label in order if label.startswith(("floor", "…", "estimate"))]
     grid = lines(shown, "mu", "label", style, 0.55, order=order, dashed=dashed, col="panel", col_order=(TARGETS, OWN))
     for axes in grid.axes.flat:
         mu_axis(axes, study)
         axes.set_yscale("log")
-    return legend(grid.figure, 3), numbers
+    sure = numbers["low"] == numbers["high"]  # a limit has no interval of its own
+    return legend(grid.figure, 3), numbers.assign(**{name: numbers[name].mask(sure) for name in ("low", "high")})
 
 
 def _on_targets(results, study: Results):
