@@ -156,10 +156,11 @@ def arrays():
 
 
 def figure_inputs(wildcards):
-    """Tables, the figure's own module, and for the image grid the arrays."""
+    """Tables, the figure's own module, for the image grid the arrays, for the bound on every attack public images."""
     own = figure_code(wildcards.figure)
     tables = [PATHS.table(table) for table in (*MEASURED, "bounds")]
-    return tables + own + (arrays() if wildcards.figure == "reconstructions" else [])
+    others = {"reconstructions": arrays, "success": public_images}
+    return tables + own + others.get(wildcards.figure, list)()
 
 
 def shown(path, section):
