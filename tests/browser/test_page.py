@@ -110,12 +110,12 @@ def test_means_beside_the_charts_are_those_of_the_tables(page, study):
     page.fill("#mu", "3")
     rows = page.locator("#means tbody tr").all_inner_texts()
     curve = read.curve("unconditional", "ddim", "ssim").set_index("mu").loc[MU[3]]
-    cells = next(row for row in rows if row.startswith("DDIM"))
+    cells = next(row for row in rows if row.startswith("DDIM\t"))
     assert f"{number(curve['value'])}\n{number(curve['low'])} to {number(curve['high'])}" in cells
     floor = next(row for row in rows if row.startswith("floor"))
     assert number(words.at(read.bound("floor", "mse"), MU[3])["value"]) in floor
     assert number(read.unrelated("ncc").mean()) in next(row for row in rows if row.startswith("unrelated"))
-    assert f"DDIM {number(curve['value'])}" in page.text_content("#chart-ssim")
+    assert f", DDIM {number(curve['value'])}" in page.text_content("#chart-ssim")
 
 
 def test_the_image_is_picked_by_pointer_and_keyboard(page, study):

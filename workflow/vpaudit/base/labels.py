@@ -56,7 +56,7 @@ LOOKS = {
     "gaussian": Look("Gaussian prior", "#E69F00", "^"),
     "none": Look("no prior", "#999999", "X"),
     "uninformed": Look("uninformed adversary", "#555555", dash=(4, 2)),
-    "floor": Look("floor for any attack", "#332288", dash=(7, 2, 1, 2)),
+    "floor": Look("floor, if not told λ", "#332288", dash=(7, 2, 1, 2)),
     "theorem": Look("most that the theorem allows it", "#777777", dash=(4, 2)),
     "any_untold": Look("most for any attack not told λ", "#000000", dash=(1, 1)),
     "whole_budget": Look("µ itself", "#000000", dash=(3, 1.5)),

@@ -24,7 +24,10 @@ ATTACKS = (  # (prior, attack) that tables and figures compare, from the least k
 MARGINS = (0.01, 0.05, 0.1)
 STRONGEST = ("given_norm", "posterior_mean", "ddim")  # the first that was run, an order fixed before any result
 BASELINES = ("unrelated", "others")
-BOUNDS = ("uninformed", "floor")  # what needs no knowledge of images, and below which no attack gets
+BOUNDS = (
+    "uninformed",
+    "floor",
+)  # what needs no knowledge of images; below which no attack gets that is not told lambda
 
 
 class Results:

@@ -120,13 +120,14 @@ def named(study: Results, mu: float) -> str:
 
 def visible_budget(study: Results, mu: float) -> str:
     """How much of mu the strongest attack turns into success, by which metric; nothing where that was not measured."""
-    rows = {METRICS[metric].label: at(study.strongest(metric), mu) for metric in METRICS}
-    parts = [f"{number(row['low'])} by {label}" for label, row in rows.items() if row is not None and row["low"] > 0]
-    if not parts:
+    rows = [row for metric in METRICS if (row := at(study.strongest(metric), mu)) is not None and row["low"] > 0]
+    if not rows:
         return ""
+    parts = [f"{number(row['low'])} by {METRICS[row['metric']].label}" for row in rows]
+    attack = LABELS[rows[0]["attack"]]
     return (
-        f"Of the budget µ = {mu:g} the attack turns at least {listed(parts)} into success that can be seen: it comes "
-        "close to its target more often than it comes close to it on releases that do not hold it."
+        f"Of the budget µ = {mu:g} the attack ({attack}) turns at least {listed(parts)} into success that can be seen: it "
+        "comes close to its target more often than it comes close to it on releases that do not hold it."
     )
 
 

@@ -1,5 +1,7 @@
 """How much of the budget attacks turn into success that can be seen, in the budget's own unit."""
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from vpaudit.base.labels import LOOKS, METRICS
 from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.axes import epsilon_axis, legend, lines, mu_axis
@@ -25,7 +27,7 @@ def draw(results, style: dict):
         for attack, rows in table[table["metric"] == metric].groupby("attack"):
             axes.plot(rows["mu"], rows["value"], color=style["colours"][attack], linewidth=0.7, alpha=0.7)
         axes.set(yscale="log", ylim=(0.5 * study.mu[0], 1.5 * table["value"].max()), title=METRICS[metric].label)
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("visual µ")
         mu_axis(axes, study)
