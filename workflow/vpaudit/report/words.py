@@ -126,8 +126,8 @@ def visible_budget(study: Results, mu: float) -> str:
     parts = [f"{number(row['low'])} by {METRICS[row['metric']].label}" for row in rows]
     attack = LABELS[rows[0]["attack"]]
     return (
-        f"Of the budget µ = {mu:g} the attack ({attack}) turns at least {listed(parts)} into success that can be seen: it "
-        "comes close to its target more often than it comes close to it on releases that do not hold it."
+        f"Of the budget µ = {mu:g} the attack ({attack}) turns at least {listed(parts)} into success that can be seen: "
+        "it comes close to its target more often than it comes close to it on releases that do not hold it."
     )
 
 
