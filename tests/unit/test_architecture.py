@@ -56,6 +56,34 @@ def test_environment_files_carry_the_same_pins(root):
         assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), text
 
 
+def test_an_installed_package_finds_what_it_imports(root):
+    """Every library that it imports, or whose version a run states, is a dependency; `vpaudit docs` is for clones."""
+    import ast
+    import tomllib
+    from importlib.metadata import packages_distributions
+
+    from packaging.requirements import Requirement
+
+    from vpaudit.report.paper_claims import PACKAGES
+
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["medical"]]
+    names = {Requirement(text).name for text in asked} | {"vpaudit"}
+    assert set(PACKAGES) <= names
+    imported = set()
+    for path in {*(root / "workflow/vpaudit").rglob("*.py")} - {
+        *(root / "workflow/vpaudit/commands/docs").glob("*.py")
+    }:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(node.module.split(".")[0])
+    made_by = packages_distributions()
+    libraries = {name.lower().replace("_", "-") for module in imported for name in made_by.get(module, [])}
+    assert libraries <= names
+
+
 def test_workflow_is_formatted_and_linted(root):
     """snakefmt and `snakemake --lint` have nothing to say."""
     tools = Path(sys.executable).parent
