@@ -1,5 +1,6 @@
 """What conformal calibration keeps of its guarantee, where a wrong prior breaks it, and of what pixels it speaks."""
 
+import numpy as np
 import pandas as pd
 
 from vpaudit.base import stats
@@ -46,4 +47,5 @@ def content_wrong(rows: pd.DataFrame) -> dict[str, float]:
     pair = wide[["content_wrong", "content_called"]].to_numpy()
     if not pair[:, 1].any():
         return dict.fromkeys(("value", "low", "high"), float("nan")) | {"n": len(pair)}
-    return dict(zip(("value", "low", "high"), map(float, stats.ratio(*pair.T)))) | {"n": len(pair)}
+    shares = np.clip(stats.ratio(*pair.T), 0, 1)
+    return dict(zip(("value", "low", "high"), map(float, shares))) | {"n": len(pair)}

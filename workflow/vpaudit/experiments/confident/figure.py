@@ -20,7 +20,7 @@ SURE = 0.1  # std between draws below which a pixel is shown as sure
 PANELS = {
     "called": ("share of pixels called real", None),
     "wrong": ("of these, share wrong", RATE),
-    "content_wrong": ("of those on content, share wrong", RATE),
+    "content_wrong": ("of those on content, wrong", None),
     "within": ("images within the limit", LEVEL),
 }
 
@@ -40,7 +40,7 @@ def draw(results, style: dict):
             band("mu", found, PALETTE[place], name, MARKERS[place])
             tables.append(found.assign(prior=prior, among=among, quantity=metric))
         if limit is not None:
-            level(axes, limit, "guaranteed for the right prior" if metric == "wrong" else None)
+            level(axes, limit, "guaranteed for the right prior")
         axes.set_title(label)
         log_axis(axes, table["mu"], MU)
     entries = {}
