@@ -64,10 +64,16 @@ TABLE = {
     ),
     "called real": Wrong(
         r"(of the pixels|pixels) called real(,| are) (at most|wrong at no more)",
-        "what trusted_spread controls is the share of all pixels that is called real and wrong",
+        "what is controlled is the false-discovery proportion of an image, in expectation over images",
         example="Pixels called real are wrong at no more than 5 %.",
         true="Pixels called real are wrong at no more than 5 %: false discoveries are controlled.",
-        right=r"false.discover|trusted_spread_of_called",
+        right=r"false.discover",
+    ),
+    "Shannon's floor": Wrong(
+        r"no (attack|adversary)[^.]{0,90}Shannon",
+        "taken from a denoiser's error, Shannon's floor errs upwards by up to 22 % and bounds nothing",
+        example="no attack on such images can have less than 0,055 (Shannon)",
+        true="Shannon's floor errs upwards, so it says nothing of what no attack can beat.",
     ),
     "a theorem": Wrong(
         r"\(a theorem\)|(ReRo|floor|γ)[^.;:]{0,60} is a theorem",
