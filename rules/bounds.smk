@@ -1,11 +1,10 @@
-# in:  targets.npz, training images, unrelated baseline      out: results/<study>/bounds.parquet
+# in:  targets.npz, training images      out: results/<study>/bounds.parquet
 
 
 rule bounds:
     input:
         PATHS.targets,
         fetched_data,
-        PATHS.part("baselines", "unrelated"),
         code("bounds"),
     output:
         PATHS.table("bounds"),

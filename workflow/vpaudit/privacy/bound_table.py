@@ -3,29 +3,22 @@
 import numpy as np
 import pandas as pd
 
-from vpaudit.base.labels import LPIPS, METRICS
 from vpaudit.privacy import accounting, floor, rero, uninformed
 
-DRAWN = ("mse", "ssim", "ncc", *LPIPS)  # metrics on whose axes ReRo is drawn; PSNR has no finite perfect value
 
-
-def table(
-    norms: np.ndarray, variances: np.ndarray, count: int, unrelated: pd.DataFrame, mechanism, settings
-) -> pd.DataFrame:
+def table(norms: np.ndarray, variances: np.ndarray, count: int, mechanism, settings) -> pd.DataFrame:
     """Uninformed law, (0, gamma)-ReRo and epsilon over the grid of mu.
 
     Args:
         norms, variances: (N,) of images in [-1, 1] and of their pixels, which enter the uninformed law.
         count: pixels of an image, channels counted.
-        unrelated: the baselines without a release: another image, or the mean image; the better one of them, metric
-            by metric, is what the ReRo adversary shows when it does not identify the target.
         mechanism, settings: the sections `mechanism` and `bounds` of the configuration.
 
     Returns:
         columns bound, mu, kappa, metric, value, low, high. For the uninformed law value is the expectation over noise
-        and images, low and high the mean 2.5 % and 97.5 % quantiles; elsewhere low = high = value.
+        and images, low and high the mean 2.5 % and 97.5 % quantiles; elsewhere low = high = value. That of "rero" is
+        gamma, on no metric's axis.
     """
-    means = unrelated.groupby(["metric", "kind"])["value"].mean()
     kappa = 1.0 / settings.candidates
     rows = []
     for mu in mechanism.mu:
@@ -33,12 +26,6 @@ def table(
         rows += _uninformed_rows(mu, s, variances, count)
         gamma = float(rero.gamma_of_mu(mu, kappa))
         rows.append(("rero", mu, kappa, "gamma", gamma, gamma, gamma))
-        for metric in DRAWN:
-            if metric in means.index:
-                info = METRICS[metric]
-                fallback = means[metric].max() if info.higher_is_better else means[metric].min()
-                value = float(rero.expected_metric(gamma, fallback, info.perfect))
-                rows.append(("rero", mu, kappa, metric, value, value, value))
         epsilon = float(accounting.epsilon_of_mu(mu, mechanism.delta))
         rows.append(("epsilon", mu, np.nan, "epsilon", epsilon, epsilon, epsilon))
     return pd.DataFrame(rows, columns=["bound", "mu", "kappa", "metric", "value", "low", "high"])

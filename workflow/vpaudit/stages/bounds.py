@@ -13,7 +13,7 @@ VALUES, FEWEST = 2**27, 4
 
 
 def bounds(config: Config, layout: Layout) -> None:
-    """targets.npz, training images, unrelated baseline -> bounds.parquet."""
+    """targets.npz, training images -> bounds.parquet."""
     from vpaudit.privacy import bound_table as law
 
     with np.load(layout.targets) as file:
@@ -22,8 +22,7 @@ def bounds(config: Config, layout: Layout) -> None:
     for start in range(0, len(flat), 256):  # 256 x 256 images are too many for doubles at once
         block = pixels.signed(flat[start : start + 256])
         norms[start : start + 256], variances[start : start + 256] = np.linalg.norm(block, axis=1), block.var(axis=1)
-    unrelated = pd.read_parquet(layout.part("baselines", "unrelated"))
-    table = law.table(norms, variances, flat.shape[1], unrelated, config.mechanism, config.bounds)
+    table = law.table(norms, variances, flat.shape[1], config.mechanism, config.bounds)
     kin = of_the_kind(config, flat)
     if len(kin) >= FEWEST:
         table = pd.concat([table, law.floors(kin, config.mechanism)], ignore_index=True)
