@@ -344,6 +344,16 @@ def test_the_attack_that_sees_most_decides(values, state, mu):
     assert every["epsilon"] == pytest.approx(accounting.epsilon_of_mu(mu, 1e-5))
 
 
+def test_attacks_of_which_nothing_is_shown_are_named_beside_the_rest(answered):
+    """A sampler's outputs vary, so its limits are wide: what the other attacks need is told too."""
+    shown = answer.End("unconditional", "posterior_mean", "mse", 2.5, 4.0, 0.01, "more images", 9)
+    found = answer.recommend([shown, *ends(3, None)], list(MU), budget.setup(noise_multiplier=1.0))
+    assert (found["state"], found["open"], found["rest"]) == ("below", ["ddim"], 2.5)
+    text = answer.text(answered[1] | {"recommendation": found})
+    assert "Not shown of DDIM. Every other attack recovers less up to µ = 2.50." in text
+    assert np.isnan(answer.recommend(ends(None), list(MU), budget.setup(noise_multiplier=1.0))["rest"])
+
+
 def noise(count: int, seed: int) -> float:
     """Recommended for `count` images of one law: two attacks in two measures, each recovering 2 % or more at mu = 1."""
     rng, grid = np.random.default_rng(seed), np.geomspace(0.1, 10, 9)

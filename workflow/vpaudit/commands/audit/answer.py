@@ -145,13 +145,16 @@ def recommend(found: list[End], mu: list[float], setup: Setup) -> dict:
     Returns:
         The `End` of the attack that needs most noise, its mu the grid's first where it is NaN; state: "inside" the
         grid, "below" it (not shown at any mu) or "above" (shown at all); noise: for an image seen in one round and in
-        all rounds of the training asked about, rounds, noise_multiplier and the whole training's epsilon with it.
+        all rounds of the training asked about, rounds, noise_multiplier and the whole training's epsilon with it; open:
+        attacks of which it is not shown at any mu in some metric, rest: up to which mu it is of all others.
     """
     worst = min(found, key=lambda e: (np.nan_to_num(e.mu, nan=-np.inf), -e.upper))
     state = "below" if np.isnan(worst.mu) else "above" if worst.mu >= mu[-1] else "inside"
     at = mu[0] if state == "below" else worst.mu
     noise = [_noise(setup, rounds, at) for rounds in sorted({1, setup.steps})]
-    return {**asdict(worst), "mu": at, "state": state, "noise": noise}
+    open_ = list(dict.fromkeys(e.attack for e in found if np.isnan(e.mu)))
+    rest = min((e.mu for e in found if e.attack not in open_), default=float("nan"))
+    return {**asdict(worst), "mu": at, "state": state, "noise": noise, "open": open_, "rest": rest}
 
 
 def _noise(setup: Setup, rounds: int, mu: float) -> dict:
