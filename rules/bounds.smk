@@ -1,10 +1,10 @@
-# in:  targets.npz, training images      out: results/<study>/bounds.parquet
+# in:  targets.npz, public.npz      out: results/<study>/bounds.parquet
 
 
 rule bounds:
     input:
         PATHS.targets,
-        fetched_data,
+        public_images(),
         code("bounds"),
     output:
         PATHS.table("bounds"),

@@ -35,6 +35,7 @@ rule measurement:
         PATHS.targets,
         prior_files(),
         PATHS.gaussian / "gaussian.safetensors",
+        public_images(),
         lambda wildcards: [
             PATHS.experiment(name) for name in catalog.card(wildcards.experiment).after
         ],

@@ -75,7 +75,7 @@ def test_keys_are_keys_of_the_configuration(group):
 
 def test_a_key_that_is_left_out_leaves_its_section_key_by_key():
     assert depends.keys("privatize") == ["seed", *(f"mechanism.{k}" for k in ("max_grad_norm", "release", "delta"))]
-    assert depends.keys("bounds") == ["seed", "data", "bounds", "mechanism"]
+    assert depends.keys("bounds") == ["bounds", "mechanism"]
 
 
 def test_dvc_names_folders_of_the_science_and_files_of_what_serves_many_stages():

@@ -83,6 +83,7 @@ def bench(tmp_path_factory):
     build_scheduler().save_pretrained(folder / "prior" / "scheduler")
     priors_stage.fit_gaussian(config, layout, str(folder / "gaussian"))
     data_stage.targets(config, layout)
+    data_stage.public(config, layout)
     grid = np.array([0.05, 5.0])
     levels = np.stack([[s, s / 4, 0.0] for s in grid])
     coefficients = np.tile(np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]), (2, 1, 1))  # DDIM of two steps

@@ -1,4 +1,4 @@
-"""What theory allows, as a table. Torch is imported only where training images are read."""
+"""What theory allows, as a table. Torch is never imported here."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ VALUES, FEWEST = 2**27, 4
 
 
 def bounds(config: Config, layout: Layout) -> None:
-    """targets.npz, training images -> bounds.parquet."""
+    """targets.npz, public.npz -> bounds.parquet."""
     from vpaudit.privacy import bound_table as law
 
     with np.load(layout.targets) as file:
@@ -23,19 +23,18 @@ def bounds(config: Config, layout: Layout) -> None:
         block = pixels.signed(flat[start : start + 256])
         norms[start : start + 256], variances[start : start + 256] = np.linalg.norm(block, axis=1), block.var(axis=1)
     table = law.table(norms, variances, flat.shape[1], config.mechanism, config.bounds)
-    kin = of_the_kind(config, flat)
+    kin = of_the_kind(config, layout, flat)
     if len(kin) >= FEWEST:
         table = pd.concat([table, law.floors(kin, config.mechanism)], ignore_index=True)
     write_table(layout.table("bounds"), table.assign(dataset=config.dataset))
 
 
-def of_the_kind(config: Config, targets: np.ndarray) -> np.ndarray:
-    """(n, N) in [-1, 1]: training images, which are none of the targets; of a folder the targets themselves."""
+def of_the_kind(config: Config, layout: Layout, targets: np.ndarray) -> np.ndarray:
+    """(n, N) in [-1, 1]: public images, which are none of the targets; the targets themselves where there are none."""
     images = targets
-    if not config.data.folder:
-        from vpaudit import data
-
-        images = data.load(config.data.name, "train").images
-    order = np.random.default_rng(config.seed).permutation(len(images))  # files may come class by class
+    if config.public_images:
+        with np.load(layout.public) as file:
+            images = file["images"]
+    order = np.random.default_rng(0).permutation(len(images))  # they may come class by class
     flat = images.reshape(len(images), -1)
     return pixels.signed(flat[order[: min(IMAGES, VALUES // flat.shape[1])]])

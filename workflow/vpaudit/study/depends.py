@@ -50,7 +50,7 @@ SETTINGS = {
     "reconstruct": "seed prior -prior.training -prior.few_step attacks success -success.thresholds -success.metrics "
     "mechanism.max_grad_norm jobs.store",
     "evaluate": "seed evaluate -evaluate.margin success.metrics mechanism.max_grad_norm",
-    "bounds": "seed data bounds mechanism",
+    "bounds": "bounds mechanism",
     "summary": "mechanism.mu study success evaluate.margin experiments.with_study",
     "experiments": "seed data.name mechanism -mechanism.mu prior -prior.training -prior.few_step",
     "figures": "figures mechanism.mu",

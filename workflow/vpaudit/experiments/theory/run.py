@@ -9,7 +9,7 @@ docs/theory.md says which inequality is a theorem and which term an estimate.
 import numpy as np
 import pandas as pd
 
-from vpaudit.base import stats
+from vpaudit.base import pixels, stats
 from vpaudit.experiments.bench import Bench
 from vpaudit.privacy import floor, information
 from vpaudit.privacy.small_ball import SmallBall
@@ -28,7 +28,7 @@ def run(bench: Bench) -> pd.DataFrame:
     measured = [pd.read_parquet(bench.layout.experiment(name)) for name in ("curves", "scores", "ball")]
     rule = bench.config.mechanism
     made = table(*measured, norms, bench.gaussian.variances.double().numpy(), rule.mu, rule.max_grad_norm)
-    images = of_the_kind(bench.config, x.flatten(1).numpy())
+    images = of_the_kind(bench.config, bench.layout, pixels.to_uint8(x))
     certified = floor.certified_by_images(images, np.array(rule.mu), rule.max_grad_norm)
     even = break_even(measured[1], norms.to_numpy(), dict(zip(rule.mu, certified)), rule.max_grad_norm)
     return pd.concat([made, even], ignore_index=True).assign(dataset=bench.config.dataset)
