@@ -1,5 +1,6 @@
 """Metric against mu: attacks with 95 % intervals, bounds where theory has one, two baselines."""
 
+import numpy as np
 import pandas as pd
 
 from vpaudit.base.labels import LOOKS, METRICS
@@ -30,14 +31,16 @@ def draw(results, style: dict):
 
 def _panel(axes, study: Results, metric: str, table: pd.DataFrame, colours: dict, columns: int) -> None:
     """To the attacks' lines: baselines with their bands, bounds, limits, labels, the axis in epsilon."""
+    low, high = limits(metric, table)
+    least = low / 10 if metric == "mse" else -np.inf  # where a floor of 0 is on a logarithmic axis
     for name in (*BASELINES, *BOUNDS):
-        rows = table[table["look"] == name]
+        rows = table[table["look"] == name].assign(value=lambda rows: rows["value"].clip(lower=least))
         axes.plot(rows["mu"], rows["value"], color=colours[name], linewidth=0.9, linestyle=(0, LOOKS[name].dash))
         if name in BASELINES:
             axes.fill_between(rows["mu"], rows["low"], rows["high"], color=colours[name], alpha=0.1, linewidth=0)
     if metric == "mse":
         axes.set_yscale("log")
-    axes.set_ylim(*limits(metric, table))
+    axes.set_ylim(low, high)
     higher = METRICS[metric].higher_is_better
     axes.set_ylabel(f"{METRICS[metric].label}  ({'↑' if higher else '↓'} closer to target)")
     mu_axis(axes, study)

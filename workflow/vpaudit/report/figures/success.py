@@ -77,8 +77,8 @@ def _attack(axes, rows: pd.DataFrame, colour: str, marker: str) -> None:
     axes.plot(rows["eta"], rows["real"], color=colour, marker=marker, markersize=3, markeredgewidth=0.3,
               markeredgecolor="white", zorder=4)  # fmt: skip
     axes.fill_between(rows["eta"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
-    axes.plot(rows["eta"], rows["bound"], color=colour, linestyle=(0, LOOKS["theorem"].dash), linewidth=1.1)
-    axes.fill_between(rows["eta"], rows["bound_low"], rows["bound_high"], color=colour, alpha=0.08, linewidth=0)
+    # at the upper limit: where no output succeeded without the target, the bound at 0 would be 0
+    axes.plot(rows["eta"], rows["bound_high"], color=colour, linestyle=(0, LOOKS["theorem"].dash), linewidth=1.1)
 
 
 def _labels(axes, metric: str, mu: float) -> None:
