@@ -12,8 +12,8 @@ from vpaudit.experiments import catalog
 SUMMARY = Path("results/embedded/summary.json")
 CIFAR10 = Path("results/cifar10/summary.json"), Path("resources/priors/cifar10_unet/card.json")
 GROUPS = {  # families of claims under the headings of docs/replication.md; others are open questions
-    "Bounds": ("beats_uninformed", "below_rero"),
-    "Success over µ": ("grows_with_mu", "end_of_success"),
+    "Bounds": ("beats_uninformed", "within_theorem", "told_lambda", "below_rero"),
+    "Success over µ": ("visual_mu", "grows_with_mu", "end_of_success"),
     "Samplers": ("ddim_below_ddpm",),
     "Agreement of posterior samples": ("agreement_predicts", "agreement_beats_statistics", "conformal"),
     "Prior": ("prior",),
