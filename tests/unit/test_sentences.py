@@ -13,7 +13,7 @@ READ = (".md", ".py", ".yaml", ".j2", ".html", ".js", ".smk", ".txt", ".ipynb", 
 LEFT_OUT = ("tests/", "resources/")
 BESIDE = 200  # characters on either side of a match in which `right` may be
 # Texts recorded before, until they are recorded again.
-OWED = re.compile(r"results/|figures/|docs/replication\.md")
+OWED = re.compile(r"results/")
 
 
 @dataclass(frozen=True)
