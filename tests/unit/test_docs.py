@@ -108,7 +108,7 @@ def test_claims_stand_under_one_heading_each_and_none_is_lost():
 
 def test_a_sentence_that_the_verdict_no_longer_bears_is_refused():
     assert claims.found(CLAIMS, "beats_wiener", "confirmed") is CLAIMS[0]
-    with pytest.raises(VpauditError, match="below_rero_mse is not confirmed, not confirmed with a caveat"):
-        claims.found(CLAIMS, "below_rero_mse", "confirmed with a caveat")
+    with pytest.raises(VpauditError, match="denoising_x is inconclusive, not confirmed with a caveat"):
+        claims.found(CLAIMS, "denoising_x", "confirmed with a caveat")
     with pytest.raises(VpauditError, match="end_of_success_ncc is absent"):
         claims.found(CLAIMS, "end_of_success_ncc", "confirmed")

@@ -17,7 +17,7 @@ class Claim:
     Attributes:
         id: of the page's anchor and of comparisons between studies.
         name: the claim in a few words, for tables; claim: in a sentence; measured: what `value` is.
-        family: what claims of several metrics have in common: "below_rero"; metric, baseline, attack: what the claim is
+        family: what claims of several metrics have in common: "visual_mu"; metric, baseline, attack: what the claim is
             about, as the tables name it; "" where it is about none.
     """
 
