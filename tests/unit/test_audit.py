@@ -21,6 +21,7 @@ from vpaudit.base import files, pixels, places
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
+from vpaudit.commands.audit import prior as priors
 from vpaudit.commands.audit.output import Output
 from vpaudit.commands.main import main
 from vpaudit.measure import prior_mismatch
@@ -103,7 +104,7 @@ def pictures(tmp_path):
 
 def prepared(folder, **options):
     setup = options.pop("setup", budget.setup(mu=[5.0]))
-    return audit.prepare(str(folder), setup, audit.find_prior("fashion_mnist_dit"), **options)
+    return audit.prepare(str(folder), setup, priors.named("fashion_mnist_dit"), **options)
 
 
 def test_prepare_reads_and_names_nobody(pictures):
@@ -159,8 +160,8 @@ def test_too_few_usable_images_are_counted(pictures):
 
 def test_an_unknown_prior_is_answered_with_those_that_are_here():
     with pytest.raises(VpauditError, match=r"known: (\w+, )*fashion_mnist_dit[,;]"):
-        audit.find_prior("faces")
-    prior = audit.find_prior("fashion_mnist_dit")
+        priors.named("faces")
+    prior = priors.named("fashion_mnist_dit")
     assert prior.shape == (1, 28, 28)
     assert prior.gaussian.name == "fashion_mnist_gaussian"
 
@@ -174,7 +175,7 @@ def test_a_prior_without_a_gaussian_of_its_shape_says_how_to_get_one(root, tmp_p
             json.dumps(about | {"sample_size": 8} | ({"shape": [3, 16, 16]} if "/" not in name else {}))
         )
     with pytest.raises(VpauditError, match="fit-gaussian"):
-        audit.find_prior(str(folder))
+        priors.named(str(folder))
 
 
 SHIPPED = sorted(p.parent.name for p in (places.SHIPPED / "resources/priors").glob("*/scheduler"))
@@ -183,7 +184,7 @@ SHIPPED = sorted(p.parent.name for p in (places.SHIPPED / "resources/priors").gl
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_prior_attacks_peoples_images(name, pictures, tmp_path, monkeypatch):
     """From the command line's --prior to reconstructions, beside its own Gaussian prior."""
-    prior = audit.find_prior(name)
+    prior = priors.named(name)
     job = audit.prepare(str(pictures), budget.setup(mu=[20.0]), prior, limit=4)
     attacks = [Attack(name="ddim", kind="ddim", steps=2), Attack(name="wiener", kind="wiener")]
     np.savez(tmp_path / "images.npz", x=job.chosen.images)
@@ -210,7 +211,7 @@ def test_a_gaussian_fitted_to_the_audited_images_is_told(fitted, known, tmp_path
     chosen = np.concatenate([mine, others])[fitted]
     card = {"images": len(chosen), "shape": [1, 28, 28]}
     GaussianPrior.fit(pixels.from_uint8(chosen)).save(tmp_path / "fitted", card)
-    prior = audit.find_prior("fashion_mnist_dit", str(tmp_path / "fitted"))
+    prior = priors.named("fashion_mnist_dit", str(tmp_path / "fitted"))
     warnings = audit.prepare(str(pictures), budget.setup(mu=[5.0]), prior, limit=5).warnings
     told = [warning for warning in warnings if "fitted to" in warning]
     assert len(told) == (known > 0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.audit import job as audit
+from vpaudit.commands.audit import prior as priors
 from vpaudit.priors import folder, network
 from vpaudit.priors.schedule import SigmaTable
 
@@ -109,7 +109,7 @@ def test_a_class_is_never_taken_for_none(tmp_path):
     with pytest.raises(VpauditError, match="null_class"):
         output(prior, X, 2.0)
     with pytest.raises(VpauditError, match="null_class"):
-        audit.find_prior(str(path))
+        priors.named(str(path))
 
 
 @pytest.mark.parametrize("null", [0, 2, 4])
@@ -233,7 +233,7 @@ def test_a_folder_without_a_part_says_which(tmp_path):
     with pytest.raises(VpauditError, match=r"no weights in .*unet, only config\.json, flax_model\.msgpack"):
         network.load(path)
     with pytest.raises(VpauditError, match="no weights in"):
-        audit.find_prior(str(path))
+        priors.named(str(path))
     shutil.rmtree(path / "scheduler")
     with pytest.raises(VpauditError, match=r"no scheduler_config\.json"):
         network.load(path)

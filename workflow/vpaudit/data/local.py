@@ -157,7 +157,7 @@ def read_local(
         VpauditError: no source, no image files, none that is usable, or (without size) several sizes.
     """
     found = _find(source, size, grey, colour, under)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(found.files))[:most]).tolist()
+    chosen = _some(len(found.files), seed, most)
     skipped: list[tuple[str, str]] = []
     bar = tqdm(chosen, desc="images", disable=None, ascii=True, ncols=79)
     pictures = _pictures(found.files, bar, lambda file, error: skipped.append((file.name, str(error))))
@@ -177,6 +177,20 @@ def read_local(
         found.image_set(source, pictures), names, sorted(skipped), notes, len(found.files), len(chosen), found.passed,
         remarks,
     )  # fmt: skip
+
+
+def usual_side(source: str | Path, seed: int = 0, most: int = 64) -> int:
+    """The median over at most so many images of a source of their shorter side, in pixels; raises as `read_local`."""
+    found = _find(source, None, False, False, "")
+    pictures = _pictures(found.files, _some(len(found.files), seed, most), lambda file, error: None)
+    if not pictures:
+        raise VpauditError(f"no usable image in {source}", "name another folder")
+    return int(np.median([min(picture.pixels.shape[:2]) for picture in pictures.values()]))
+
+
+def _some(total: int, seed: int, most: int) -> list[int]:
+    """Places of at most so many files out of `total`, rising."""
+    return np.sort(np.random.default_rng(seed).permutation(total)[:most]).tolist()
 
 
 def _pictures(files: list[_File], places, unusable: Callable[[_File, Unusable], None]) -> dict[int, Picture]:

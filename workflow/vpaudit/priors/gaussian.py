@@ -4,6 +4,7 @@ Given x = x0 + sigma z:  E[x0 | x] = m + U diag(l / (l + sigma^2)) U' (x - m)
                          Cov[x0 | x] = U diag(l sigma^2 / (l + sigma^2)) U'
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -105,6 +106,11 @@ def load(folder: str | Path) -> GaussianPrior | SpectralPrior | RadialPrior:
     found = weights.read(folder)
     kind = RadialPrior if "spectrum" in found else SpectralPrior if "colours" in found else GaussianPrior
     return kind.load(folder)
+
+
+def sized(prior, shape: Sequence[int]) -> GaussianPrior | SpectralPrior:
+    """The prior; one of any size, at that of images of this (C, H, W)."""
+    return prior.at(*shape[1:]) if isinstance(prior, RadialPrior) else prior
 
 
 def known_images(prior, images: torch.Tensor, count: int | None) -> int:

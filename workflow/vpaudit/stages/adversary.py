@@ -8,7 +8,6 @@ import torch
 
 from vpaudit.attack import given_norm, knowledge
 from vpaudit.base import pixels
-from vpaudit.base.denoiser import AnySize
 from vpaudit.privacy.mechanism import Mechanism, Observation
 from vpaudit.stages.inputs import chosen, opened
 from vpaudit.study import depends
@@ -67,7 +66,9 @@ class Priors:
 
     def sized_gaussian(self, seen: Observation):
         """The Gaussian prior; one of any size, at the size of these images."""
-        return self.gaussian.at(*seen.y.shape[2:]) if isinstance(self.gaussian.shape, AnySize) else self.gaussian
+        from vpaudit.priors import gaussian
+
+        return gaussian.sized(self.gaussian, seen.y.shape[1:])
 
     @cached_property
     def public(self) -> tuple[torch.Tensor, torch.Tensor]:

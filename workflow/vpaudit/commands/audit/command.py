@@ -39,12 +39,17 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
         help="clipping norm of an image in [-1, 1], > 0 (default: 1, below every image's norm: all are clipped)",
     )  # fmt: skip
     add(
-        "--prior", default="fashion_mnist_dit", metavar="NAME|PATH",
-        help="one of the shipped or fetched priors, or a diffusers folder (default: %(default)s)",
+        "--prior", metavar="NAME|PATH",
+        help="a shipped or fetched prior, or a diffusers folder (default: the one at hand that knows the images best)",
     )  # fmt: skip
     add("--gaussian", metavar="DIR", help="Gaussian prior of that shape (default: one found beside it)")
-    add("--size", type=int, metavar="N", help="side to bring images to; the prior's, which is the default")
-    add("--grey", action="store_true", help="insist on one channel (default: as the prior has)")
+    add(
+        "--size",
+        type=int,
+        metavar="N",
+        help="side to bring images to (default: the prior's; their own, at most 256, if it takes any)",
+    )
+    add("--grey", action="store_true", help="bring images to one channel (default: as the prior has)")
     add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 4 (default: %(default)s)")
     add(
         "--margin", type=float, metavar="M", default=0.05,
@@ -62,17 +67,21 @@ def _audit(arguments) -> None:
     from vpaudit.commands import doctor, plan
     from vpaudit.commands.audit import answer, budget, output
     from vpaudit.commands.audit import job as audit
+    from vpaudit.commands.audit import prior as priors
     from vpaudit.study import config
 
     if arguments.cores < 1:
         raise VpauditError(f"--cores {arguments.cores} must be >= 1", "give the number of processor cores")
     setup = budget.setup(**options.training(arguments))
-    prior = audit.find_prior(arguments.prior, arguments.gaussian)
     out = Path(arguments.out).resolve() if arguments.out else None
     output.check_apart(arguments.images, *filter(None, [out, places.home() / "results"]))
     if out:
         output.check(out)
     _say(privacy(arguments.redact, arguments.show_names))
+    if arguments.prior:
+        prior = priors.named(arguments.prior, arguments.gaussian)
+    else:
+        prior = priors.best(arguments.images, arguments.gaussian, arguments.size, arguments.grey, config.Config().seed)
     job = audit.prepare(
         arguments.images,
         setup,
@@ -85,7 +94,7 @@ def _audit(arguments) -> None:
         redact=arguments.redact,
         show_names=arguments.show_names,
     )
-    cost = plan.text(plan.plan(job.config, plan.CALLS_PER_SECOND, prior.shape), 1)
+    cost = "\n".join([*prior.remarks, plan.text(plan.plan(job.config, prior.calls_per_second, job.shape), 1)])
     if arguments.dry_run:
         facts = job.facts()
         print("\n".join([*facts["reading"], f"{facts['images']} to attack, brought to {facts['shape']}"]))

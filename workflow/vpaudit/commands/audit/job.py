@@ -20,11 +20,12 @@ import pandas as pd
 
 from vpaudit import data
 from vpaudit.base import files, pixels, places
+from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit.output import Output
-from vpaudit.priors import find
+from vpaudit.commands.audit.prior import Prior, own_side
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import MEASURED, Layout
@@ -35,16 +36,6 @@ FEWEST = 4  # images that an audit needs: correlations and intervals are over im
 FEW = 20  # images below which intervals say little
 IMAGE_FIGURES = ("reconstructions",)
 IMAGE_URI = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,([A-Za-z0-9+/=]+)")
-
-
-@dataclass(frozen=True)
-class Prior:
-    """A prior's folder, and that of the Gaussian of its shape; shape (C, H, W); the noise it was trained on."""
-
-    folder: Path
-    gaussian: Path
-    shape: tuple[int, int, int]
-    sigma_range: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -62,52 +53,27 @@ class Job:
         """The file each audited image came from."""
         return [self.reading.names[int(np.flatnonzero(self.reading.images.ids == i)[0])] for i in self.chosen.ids]
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images as they are attacked."""
+        height, width, *channels = self.chosen.images.shape[1:]
+        return (*(channels or (1,)), height, width)
+
     def facts(self) -> dict:
         """What the answer says of the images and of the run."""
-        shape = self.chosen.images.shape[1:]
-        channels = "three channels" if len(shape) == 3 else "grey"
+        channels, height, width = self.shape
+        colour = "three channels" if channels == 3 else "grey"
         return {
             "study": self.config.study,
             "images": len(self.chosen),
             "reading": self.reading.lines(),
-            "shape": f"{shape[0]}×{shape[1]}, {channels}: the largest centred square, resized by Lanczos",
+            "shape": f"{height}×{width}, {colour}: the largest centred square, resized by Lanczos",
             "prior": Path(self.config.prior.path).name,
             "warnings": self.warnings,
         }
 
 
 # ---------------------------------------------------------------- before the run
-
-
-def find_prior(name: str, gaussian: str | None = None) -> Prior:
-    """A prior by name (a folder of resources/priors) or path, and a Gaussian prior of its shape beside it.
-
-    Raises:
-        VpauditError: no such prior, or no Gaussian prior of its shape.
-    """
-    from vpaudit.priors import folder as folders
-    from vpaudit.priors.schedule import SigmaTable
-
-    folder = find.folder(name)
-    about = folders.read(folder)
-    folders.weight_files(about.part)
-    if not about.unconditional:
-        raise VpauditError(
-            f'the prior in {folder} knows {about.config["num_class_embeds"]} classes, and none that means "not told"',
-            "an audit does not know classes: name that embedding as null_class in its card.json, or take another prior",
-        )
-    if "sigma_range" in about.card:
-        sigma_range = tuple(about.card["sigma_range"])
-    else:
-        table = SigmaTable(folders.load_scheduler(about).alphas_cumprod)
-        sigma_range = (table.sigma_min, table.sigma_max)
-    found = find.gaussian(about.shape, [Path(gaussian)] if gaussian else find.near(folder))
-    if found is None:
-        raise VpauditError(
-            f"no Gaussian prior of shape {about.shape} in {gaussian or folder.parent}",
-            "fit one to training images of that shape, `vpaudit fit-gaussian NAME --out DIR`, and give --gaussian DIR",
-        )
-    return Prior(folder.resolve(), found.resolve(), about.shape, sigma_range)
 
 
 def prepare(
@@ -129,6 +95,8 @@ def prepare(
     Raises:
         VpauditError: no usable images or only one, a size or colour the prior does not have, a value out of range.
     """
+    if isinstance(prior.shape, AnySize):
+        prior = prior.sized(own_side(images, size))
     channels, side = prior.shape[0], prior.shape[1]
     if size not in (None, side):
         raise VpauditError(f"--size {size}, but the prior makes images of {side}", f"leave it out, or --size {side}")
@@ -153,7 +121,7 @@ def prepare(
     norms = [*np.linalg.norm(flat, axis=1), _typical_norm(prior)]
     low, high = budget.measurable(np.array(norms), max_grad_norm, prior.sigma_range, setup.delta)
     grid = budget.grid([a.mu for a in setup.asked], low, high)
-    warnings = [_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high]
+    warnings = [*prior.warnings, *(_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high)]
     if len(chosen) < FEW:
         warnings.append(
             f"Only {len(chosen)} images: limits are wide, so more noise is asked for than more images would need."
@@ -168,7 +136,7 @@ def _typical_norm(prior: Prior) -> float:
     from vpaudit.attack import knowledge
     from vpaudit.priors import gaussian as gaussians
 
-    return knowledge.typical_norm(gaussians.load(prior.gaussian))
+    return knowledge.typical_norm(gaussians.sized(gaussians.load(prior.gaussian), prior.shape))
 
 
 def _known(gaussian: Path, images: data.ImageSet) -> list[str]:

@@ -1,0 +1,90 @@
+"""Which of several priors knows some images best: the error each leaves after releases of equal privacy.
+
+Priors differ in size and colour, so each is asked as an audit would ask it: the images are brought to its shape and
+released at the same mu, noise of |x| / mu a pixel; its posterior mean is brought back to the images' own shape, where
+all are compared. A prior of smaller images pays there for the detail it cannot hold, and one of larger images gains
+nothing by them, as noise grows with an image's norm.
+
+The best may still know nothing of them. Then it is worse than a Gaussian prior of the images' own radial spectrum, or
+its error on them is far above that on images of its own kind.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vpaudit.base.denoiser import Denoiser
+from vpaudit.base.pixels import HIGH, LOW, per_image
+from vpaudit.base.randomness import KeyedNoise
+from vpaudit.priors.radial import RadialPrior
+
+MU = (5.0, 20.0, 100.0, 500.0)  # from where hardly anything is seen to where all but detail is
+IMAGES = 16  # with these mu as many as one call of a network holds
+WORSE = 1.1  # times the error of the images' own spectrum: from there on a prior does not know them,
+STRANGE = 1.5  # nor if its error is so many times that on its own kind, at any mu
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a prior knows some images, at each of `MU`.
+
+    Attributes:
+        errors: mean squared error per pixel at the images' own shape; to_own_kind: that at the prior's shape, over the
+            error on images of its own kind at the same noise, empty where its card does not give that.
+    """
+
+    errors: list[float]
+    to_own_kind: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Geometric mean of the errors: a tenth less counts alike at much and at little noise."""
+        return float(np.exp(np.mean(np.log(self.errors))))
+
+    def knows(self, spectrum: "Score") -> bool:
+        """Whether these are images of a kind that the prior knows; spectrum: what `own_spectrum` gives."""
+        worst = max(own / usual for own, usual in zip(self.errors, spectrum.errors))
+        return worst <= WORSE and max(self.to_own_kind, default=0) <= STRANGE
+
+
+def brought(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """(N, C, H, W) in [-1, 1] to another (C, H, W); grey from colour is the mean of its channels."""
+    channels, height, width = shape
+    if channels == 1:
+        images = images.mean(1, keepdim=True)
+    images = images.expand(-1, channels, -1, -1)
+    if images.shape[2:] != (height, width):
+        images = torch.nn.functional.interpolate(images, (height, width), mode="bicubic", antialias=True)
+    return images.clamp(LOW, HIGH)
+
+
+def score(prior: Denoiser, shape: Sequence[int], images: torch.Tensor, seed: int, card: dict | None = None) -> Score:
+    """Of a prior on some images.
+
+    Args:
+        shape: (C, H, W) at which the prior is asked; it sees no more noise than it knows, which costs it nothing.
+        images: float32 (N, C', H', W') in [-1, 1]; card: the prior's, for its error on images of its own kind.
+    """
+    x = brought(images, shape).repeat(len(MU), 1, 1, 1)
+    mu = torch.tensor(MU).repeat_interleave(len(images))
+    sigma = (x.flatten(1).norm(dim=1) / mu).clamp(max=prior.sigma_max)
+    noise = KeyedNoise([(seed, "prior choice", float(m), i % len(images)) for i, m in enumerate(mu)], x.shape[1:])()
+    estimate = prior.denoise(x + per_image(sigma) * noise, sigma)
+    errors = _by_mu(brought(estimate, images.shape[1:]) - images.repeat(len(MU), 1, 1, 1))
+    usual = (card or {}).get("held_out_mse_by_sigma")
+    if not usual:
+        return Score(errors, [])
+    levels, values = np.log([[float(s), error] for s, error in usual.items()]).T
+    own = torch.from_numpy(np.exp(np.interp(sigma.log().numpy(), levels, values)))
+    return Score(errors, [e / float(kind.mean()) for e, kind in zip(_by_mu(estimate - x), own.view(len(MU), -1))])
+
+
+def _by_mu(differences: torch.Tensor) -> list[float]:
+    return differences.double().square().reshape(len(MU), -1).mean(1).tolist()
+
+
+def own_spectrum(images: torch.Tensor, seed: int) -> Score:
+    """Of a Gaussian prior that knows of these images their mean level, colours and radial spectrum."""
+    return score(RadialPrior.fit([images]), images.shape[1:], images, seed)
