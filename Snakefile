@@ -29,6 +29,7 @@ include: "rules/report.smk"
 include: "rules/experiments.smk"
 include: "rules/benchmarks.smk"
 include: "rules/domain.smk"
+include: "rules/participation.smk"
 
 
 rule all:

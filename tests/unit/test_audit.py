@@ -31,6 +31,7 @@ from vpaudit.privacy import accounting
 from vpaudit.report import words
 from vpaudit.report.results import Results, share_recovered
 from vpaudit.stages import data as data_stage
+from vpaudit.stages import participation as stages_participation
 from vpaudit.stages import privatize, reconstruct
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
@@ -38,32 +39,41 @@ from vpaudit.study.layout import Layout
 # ---------------------------------------------------------------- the set-up
 
 
-def test_epsilon_of_a_training_gives_one_round_and_all_rounds():
-    setup = budget.setup(epsilon=8.0, delta=1e-5, steps=1000, sample_rate=0.01)
-    noise = setup.budget.noise_multiplier
+def test_epsilon_of_a_training_gives_the_mu_of_each_adversary():
+    setup = budget.setup(epsilon=[8.0], delta=1e-5, steps=1000, sample_rate=0.01)
+    noise = setup.budgets[0].noise_multiplier
     assert noise == pytest.approx(accounting.noise_multiplier_for_epsilon(8.0, 1e-5, 0.01, 1000))
-    assert [a.mu for a in setup.asked] == pytest.approx(
-        [1 / noise, np.sqrt(0.01 * 1000) / noise, np.sqrt(1000) / noise], rel=1e-3
-    )
-    assert "in each" in setup.asked[-1].meaning
-    assert setup.asked[0].epsilon == pytest.approx(accounting.epsilon_of_mu(1 / noise, 1e-5), rel=1e-3)
+    assert {a.adversary: a.mu for a in setup.asked} == pytest.approx(
+        {"final_model": 0.01 * np.sqrt(1000) / noise, "one_round": 1 / noise,
+         "participation_known": np.sqrt(0.01 * 1000) / noise}, rel=1e-3,
+    )  # fmt: skip
+    assert setup.simulated == [noise]  # of unknown participation a simulation tells
+    assert setup.asked[1].epsilon == pytest.approx(accounting.epsilon_of_mu(1 / noise, 1e-5), rel=1e-3)
+
+
+def test_several_budgets_are_asked_about_at_once():
+    setup = budget.setup(epsilon=[8.0, 1.0, 8.0], delta=1e-5, steps=100, sample_rate=0.05)
+    assert [round(b.epsilon, 2) for b in setup.budgets] == [1.0, 8.0]
+    assert len(setup.asked) == 6
+    assert {a.meaning for a in setup.asked if a.training == 1} >= {"the final model alone, ε = 8"}
+    assert not budget.setup(noise_multiplier=[1.0], steps=100).simulated  # the full batch: nothing is unknown
 
 
 def test_one_release_has_one_mu():
-    (asked,) = budget.setup(noise_multiplier=0.2).asked
+    (asked,) = budget.setup(noise_multiplier=[0.2]).asked
     assert asked.mu == 5
     assert [a.mu for a in budget.setup(mu=[10, 5, 5.00001]).asked] == [5, 10]
 
 
 def test_so_little_noise_that_epsilon_is_not_verified_is_no_error():
-    asked = budget.setup(noise_multiplier=0.5, steps=1_000_000, sample_rate=1e-4).asked
+    asked = budget.setup(noise_multiplier=[0.5], steps=1_000_000).asked
     assert asked[-1].mu == 2000
     assert asked[-1].epsilon == float("inf")
 
 
 def test_a_mu_beyond_every_epsilon_and_a_budget_below_are_no_errors():
     assert budget.setup(mu=[900.0]).asked[0].epsilon == float("inf")
-    assert budget.setup(noise_multiplier=4, sample_rate=0.001).asked[0].mu == 0.25
+    assert budget.setup(noise_multiplier=[4], sample_rate=0.001).asked[0].mu == 0.25
     with pytest.raises(VpauditError, match="mu=-1"):
         budget.setup(mu=[5.0, -1.0])
 
@@ -288,10 +298,11 @@ def answered(tmp_path_factory):
         for s in HELD_OUT_SIGMAS
     ]  # fmt: skip
     pd.concat(parts).to_parquet(results / "domain.parquet")
+    stages_participation.NOTHING.to_parquet(results / "participation.parquet")
     layout = types.SimpleNamespace(
         results=results, summary=results / "summary.json", table=lambda name: results / f"{name}.parquet"
     )
-    return layout, answer.build(layout, budget.setup(noise_multiplier=0.2, steps=4), FACTS)
+    return layout, answer.build(layout, budget.setup(noise_multiplier=[0.2], steps=4), FACTS)
 
 
 def test_every_attack_told_lambda_or_not_counts(answered):
@@ -336,10 +347,10 @@ def ends(*values):
     [((3, 1.5, 100), "inside", 1.5), ((3, None), "below", 1.0), ((100, 100), "above", 100.0)],
 )
 def test_the_attack_that_sees_most_decides(values, state, mu):
-    found = answer.recommend(ends(*values), list(MU), budget.setup(noise_multiplier=1.0, steps=9))
+    found = answer.recommend(ends(*values), list(MU), budget.setup(noise_multiplier=[1.0], steps=9))
     assert (found["state"], found["mu"]) == (state, mu)
-    one, every = found["noise"]
-    assert (one["rounds"], every["rounds"]) == (1, 9)
+    every, one = found["noise"]
+    assert (every["adversary"], one["adversary"]) == ("participation_known", "one_round")
     assert one["noise_multiplier"] == pytest.approx(1 / mu)
     assert every["noise_multiplier"] == pytest.approx(3 / mu)
     assert every["epsilon"] == pytest.approx(accounting.epsilon_of_mu(mu, 1e-5))
@@ -348,11 +359,11 @@ def test_the_attack_that_sees_most_decides(values, state, mu):
 def test_attacks_of_which_nothing_is_shown_are_named_beside_the_rest(answered):
     """A sampler's outputs vary, so its limits are wide: what the other attacks need is told too."""
     shown = answer.End("unconditional", "posterior_mean", "mse", 2.5, 4.0, 0.01, "more images", 9)
-    found = answer.recommend([shown, *ends(3, None)], list(MU), budget.setup(noise_multiplier=1.0))
+    found = answer.recommend([shown, *ends(3, None)], list(MU), budget.setup(noise_multiplier=[1.0]))
     assert (found["state"], found["open"], found["rest"]) == ("below", ["ddim"], 2.5)
     text = answer.text(answered[1] | {"recommendation": found})
     assert "Not shown of DDIM. Every other attack recovers less up to µ = 2.50." in text
-    assert np.isnan(answer.recommend(ends(None), list(MU), budget.setup(noise_multiplier=1.0))["rest"])
+    assert np.isnan(answer.recommend(ends(None), list(MU), budget.setup(noise_multiplier=[1.0]))["rest"])
 
 
 def noise(count: int, seed: int) -> float:
@@ -364,7 +375,7 @@ def noise(count: int, seed: int) -> float:
         own = hardness * (1 - most * grid**1.2) * rng.uniform(0.7, 1.3, (count, len(grid)))
         pair = [pd.DataFrame(1 - v if metric == "ssim" else v, columns=grid) for v in (own, hardness + 0 * own)]
         found.append(answer.end(share_recovered(*pair, metric), 0.05, "unconditional", attack, metric))
-    return answer.recommend(found, list(grid), budget.setup(noise_multiplier=1.0))["noise"][0]["noise_multiplier"]
+    return answer.recommend(found, list(grid), budget.setup(noise_multiplier=[1.0]))["noise"][0]["noise_multiplier"]
 
 
 def test_24_images_never_recommend_less_noise_than_2000():

@@ -290,6 +290,14 @@ class Jobs(Section):
     )
 
 
+class Rounds(Section):
+    """The training, for an adversary who sees all its rounds and not which of them hold the image (`vpaudit audit`)."""
+
+    noise_multiplier: list[float] = Field([], description="sigma / C of a round, a training each; none: not run")
+    sample_rate: float = Field(1.0, gt=0, le=1, description="of Poisson sampling")
+    steps: int = Field(2, ge=2, description="rounds")
+
+
 class Report(Section):
     """What the page results/<study>/report.html shows."""
 
@@ -328,6 +336,7 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     success: Success = Success()
     bounds: Bounds = Bounds()
+    rounds: Rounds = Rounds()
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
     jobs: Jobs = Jobs()

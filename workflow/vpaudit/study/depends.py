@@ -28,6 +28,7 @@ STAGES = {
     "baseline": "stages.evaluate",
     "evaluate": "stages.evaluate",
     "domain": "stages.domain",
+    "participation": "stages.participation",
     "bounds": "stages.bounds",
     "collect": "stages.report",
     "summary": "stages.report",
@@ -49,6 +50,8 @@ SETTINGS = {
     "privatize": "seed mechanism -mechanism.mu",
     "reconstruct": "seed prior -prior.training -prior.few_step attacks success -success.thresholds -success.metrics "
     "mechanism.max_grad_norm jobs.store",
+    "participation": "seed rounds prior -prior.training -prior.few_step attacks mechanism.max_grad_norm jobs.store "
+    "evaluate -evaluate.margin",
     "evaluate": "seed evaluate -evaluate.margin success.metrics mechanism.max_grad_norm",
     "bounds": "bounds mechanism",
     "summary": "mechanism.mu study success evaluate.margin experiments.with_study",

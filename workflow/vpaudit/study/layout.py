@@ -61,6 +61,10 @@ class Layout:
         """What attacks make of releases that do not hold the target."""
         return self.results / "references" / f"mu={part}.npz"
 
+    def participation(self, noise_multiplier: float) -> Path:
+        """What all rounds of a training say of the images to who does not know their part, and is made of it."""
+        return self.results / "participation" / f"noise={noise_multiplier:g}.npz"
+
     def part(self, table: str, part: str) -> Path:
         """A table's rows for one part (or, for baselines, "unrelated")."""
         return self.results / "parts" / table / f"mu={part}.parquet"

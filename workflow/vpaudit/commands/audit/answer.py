@@ -12,17 +12,19 @@ import numpy as np
 import pandas as pd
 
 from vpaudit.base import files, stats
+from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number, power
 from vpaudit.commands.audit.budget import Setup
 from vpaudit.measure import prior_mismatch
-from vpaudit.privacy import accounting
+from vpaudit.privacy import accounting, adversaries
 from vpaudit.report import words
-from vpaudit.report.results import Results
+from vpaudit.report.results import Results, projected, share_recovered
 from vpaudit.study.layout import Layout
 
 TOLD = "told λ, which reveals the norm of the image"
 UNTOLD = "not told λ"
+CANDIDATES = (10, 100, 1000)  # among which the chance of being named is told
 SHARE = {"": "value", "_low": "low", "_high": "high"}  # a column's suffix here: its name in `Results.recovered`
 STRONGER = (
     "This is what these attacks reach with this prior. An adversary with a better prior, with other images of this "
@@ -57,13 +59,16 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
     found = [end(shares, study.margin, *about) for about, shares in recovered(study).items()]
     distance = distances(pd.read_parquet(layout.table("domain")), study, setup)
     asked = [a.mu for a in setup.asked if a.mu in study.mu]
+    unknown = pd.read_parquet(layout.table("participation"))
     return files.plain(
         {
             **facts,
-            "budget": asdict(setup.budget) if setup.budget else None,
+            "budgets": [asdict(b) for b in setup.budgets],
             "delta": setup.delta,
             "asked": [asdict(a) for a in setup.asked],
-            "visible": [row for mu in asked for row in visible(study, mu)],
+            "adversary": setup.adversary if setup.simulated else None,
+            "adversaries": [who for k in range(len(setup.budgets)) for who in seen_by(setup, k, unknown)],
+            "visible": visible_to_all(study, setup, unknown),
             "visual_mu": [row for mu in asked for row in visual_mu(study, mu)],
             "named": {f"{mu:g}": words.named(study, mu) for mu in asked},
             "margin": study.margin,
@@ -94,14 +99,75 @@ def visible(study: Results, mu: float) -> list[dict]:
     for (prior, attack, metric), shares in recovered(study).items():
         if prior != "unconditional":
             continue
-        share = words.at(shares, mu)
         about = {"mu": mu, "attack": attack, "knows": knows(study, attack), "metric": metric}
-        row = {**about, "n": study.images, "upper": share["upper"]}
-        for name, values in {"own": study.grid(prior, attack, metric), "other": study.others(attack, metric)}.items():
-            value, low, high = (float(v) for v in stats.bootstrap(values[mu].to_numpy()))
-            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        rows.append(row | {f"recovered{key}": share[name] for key, name in SHARE.items()})
+        own, others = study.grid(prior, attack, metric), study.others(attack, metric)
+        rows.append(_row(about, own[mu], others[mu], words.at(shares, mu)))
     return sorted(rows, key=lambda row: row["knows"] == UNTOLD)
+
+
+def visible_to_all(study: Results, setup: Setup, unknown: pd.DataFrame) -> list[dict]:
+    """`visible` at each mu asked, and of each training to who does not know the image's part; `adversary`, `training`.
+
+    Args:
+        unknown: the table `participation`.
+    """
+    rows = []
+    for asked in (a for a in setup.asked if a.mu in study.mu):
+        about = {"adversary": asked.adversary, "training": asked.training, "meaning": asked.meaning}
+        rows += [row | about for row in visible(study, asked.mu)]
+    for training, noise in enumerate(setup.simulated):
+        about = {"adversary": "participation_unknown", "training": training, "meaning": _label(setup, training)}
+        part = unknown[np.isclose(unknown["noise_multiplier"], noise)]
+        rows += [row | about for row in visible_unknown(part, study.measured)]
+    order = {name: place for place, name in enumerate(["", *ADVERSARIES])}
+    return sorted(rows, key=lambda row: (row["training"], order[row["adversary"]], row["mu"]))
+
+
+def _label(setup: Setup, training: int) -> str:
+    which = f", ε = {setup.budgets[training].epsilon:.3g}" if len(setup.budgets) > 1 else ""
+    return ADVERSARIES["participation_unknown"].label + which
+
+
+def visible_unknown(part: pd.DataFrame, measured: list[str]) -> list[dict]:
+    """As `visible`, of what was made of all rounds of one training."""
+    rows, mu = [], float(part["mu"].iloc[0])
+    attacks = [name for name in dict.fromkeys(part["attack"]) if name]
+    for attack, metric in ((attack, metric) for attack in attacks for metric in measured):
+        mine = part[(part["attack"] == attack) & (part["metric"] == metric)]
+        own = mine[mine["kind"] == "own"].pivot_table(index="image", columns="mu", values="value")
+        other = projected(mine[mine["kind"] != "own"]).reindex(own.index)
+        share = share_recovered(own, other, metric).iloc[0]
+        rows.append(_row({"mu": mu, "attack": attack, "knows": TOLD, "metric": metric}, own[mu], other[mu], share))
+    return rows
+
+
+def _row(about: dict, own: pd.Series, other: pd.Series, share: pd.Series) -> dict:
+    row = {**about, "n": len(own), "upper": share["upper"]}
+    for name, values in {"own": own, "other": other}.items():
+        value, low, high = (float(v) for v in stats.bootstrap(values.to_numpy()))
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return row | {f"recovered{key}": share[name] for key, name in SHARE.items()}
+
+
+def seen_by(setup: Setup, which: int, unknown: pd.DataFrame) -> list[dict]:
+    """What each adversary of a training sees, who that is, its mu, and the chance that it names the image.
+
+    Returns:
+        Rows of adversary, training, label, sees, who, mu; `named`, at most, by number of candidates; for unknown
+        participation also mu_low and mu_high, of the mean over images of what its rounds were worth, and mu_template,
+        what they are worth to who has an exact template.
+    """
+    budget, rows = setup.budgets[which], []
+    training = (budget.noise_multiplier, budget.sample_rate, budget.steps)
+    for name in setup.noise_for:
+        row = {"adversary": name, "training": which, **asdict(ADVERSARIES[name])}
+        row["mu"] = adversaries.mu(name, *training)
+        if name == "participation_unknown":
+            worth = unknown[np.isclose(unknown["noise_multiplier"], training[0]) & (unknown["metric"] == "mu")]
+            value, low, high = (float(v) for v in stats.bootstrap(worth["value"].to_numpy()))
+            row |= {"mu_template": row["mu"], "mu": value, "mu_low": low, "mu_high": high}
+        rows.append(row | {"named": {str(n): adversaries.named(name, *training, n) for n in CANDIDATES}})
+    return rows
 
 
 def visual_mu(study: Results, mu: float) -> list[dict]:
@@ -136,6 +202,9 @@ def end(shares: pd.DataFrame, margin: float, prior: str, attack: str, metric: st
 def recommend(found: list[End], mu: list[float], setup: Setup) -> dict:
     """The smallest noise multiplier at which every attack is shown to recover less than the margin in every metric.
 
+    What an adversary of a training has of the image counts as one release of its mu; for unknown participation as of
+    who has an exact template, which is more than it has.
+
     Each attack and metric is tested at 95 %; the noise that all of them pass is too small in at most 5 % of audits, so
     their number needs no correction. Few images have wide limits, so they never make less noise appear enough.
 
@@ -144,23 +213,23 @@ def recommend(found: list[End], mu: list[float], setup: Setup) -> dict:
 
     Returns:
         The `End` of the attack that needs most noise, its mu the grid's first where it is NaN; state: "inside" the
-        grid, "below" it (not shown at any mu) or "above" (shown at all); noise: for an image seen in one round and in
-        all rounds of the training asked about, rounds, noise_multiplier and the whole training's epsilon with it; open:
-        attacks of which it is not shown at any mu in some metric, rest: up to which mu it is of all others.
+        grid, "below" it (not shown at any mu) or "above" (shown at all); noise: for each adversary of the training
+        asked about, first the one to be stopped, adversary, noise_multiplier and the whole training's epsilon with it;
+        open: attacks of which it is not shown at any mu in some metric, rest: up to which mu it is of all others.
     """
     worst = min(found, key=lambda e: (np.nan_to_num(e.mu, nan=-np.inf), -e.upper))
     state = "below" if np.isnan(worst.mu) else "above" if worst.mu >= mu[-1] else "inside"
     at = mu[0] if state == "below" else worst.mu
-    noise = [_noise(setup, rounds, at) for rounds in sorted({1, setup.steps})]
+    noise = [_noise(setup, name, at) for name in sorted(setup.noise_for, key=lambda name: name != setup.adversary)]
     open_ = list(dict.fromkeys(e.attack for e in found if np.isnan(e.mu)))
     rest = min((e.mu for e in found if e.attack not in open_), default=float("nan"))
     return {**asdict(worst), "mu": at, "state": state, "noise": noise, "open": open_, "rest": rest}
 
 
-def _noise(setup: Setup, rounds: int, mu: float) -> dict:
-    """Noise multiplier at which `rounds` releases of an image together have this mu, and the training's epsilon."""
-    multiplier = float(np.sqrt(rounds) / mu)
-    return {"rounds": rounds, "noise_multiplier": multiplier, "epsilon": _epsilon(setup, multiplier)}
+def _noise(setup: Setup, name: str, mu: float) -> dict:
+    """Noise multiplier at which an adversary of the training has this mu, and the training's epsilon."""
+    multiplier = adversaries.noise_multiplier(name, mu, setup.sample_rate, setup.steps)
+    return {"adversary": name, "noise_multiplier": multiplier, "epsilon": _epsilon(setup, multiplier)}
 
 
 def _epsilon(setup: Setup, noise_multiplier: float) -> float:
@@ -208,9 +277,15 @@ def text(found: dict) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "power": power, "whole": words.whole, "percent": words.percent}
+    environment.filters |= {
+        "number": number,
+        "power": power,
+        "whole": words.whole,
+        "share": words.share,
+        "percent": words.percent,
+    }
     template = environment.get_template("answer.txt.j2")
-    lines = template.render(found, LABELS=LABELS, distance_of=words.distance).splitlines()
+    lines = template.render(found, LABELS=LABELS, distance_of=words.distance, ADVERSARIES=ADVERSARIES).splitlines()
     return "\n".join(_wrapped(line) for line in lines)
 
 

@@ -1,12 +1,13 @@
-"""From a training set-up to the mu at which images are attacked: of one round, of all rounds, a grid around them."""
+"""From a training set-up to the mu at which images are attacked: of each adversary of it, a grid around them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vpaudit.base import checks
+from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
-from vpaudit.privacy import accounting
+from vpaudit.privacy import accounting, adversaries
 
 STEPS = (1, 2, 5)  # of the grid, in each power of ten
 NEAR = 1.25  # a step of the grid this near to a mu that was asked for is left out
@@ -14,11 +15,17 @@ NEAR = 1.25  # a step of the grid this near to a mu that was asked for is left o
 
 @dataclass(frozen=True)
 class Asked:
-    """A mu the user asks about, what it means, and its epsilon if it were the whole release."""
+    """A mu the user asks about, what it means, and its epsilon if it were the whole release.
+
+    Attributes:
+        adversary: of `ADVERSARIES` who has it, "" where a mu was given; training: number of its budget.
+    """
 
     mu: float
     meaning: str
     epsilon: float
+    adversary: str = ""
+    training: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,36 +33,52 @@ class Setup:
     """The training as the user describes it, in every way.
 
     Attributes:
-        budget: the whole training's, or None where only mu was given; delta: of every epsilon; asked: by rising mu.
+        budgets: of the whole training, by falling noise; none where only mu was given. They differ in noise alone.
+        delta: of every epsilon; asked: by rising mu. adversary: of `ADVERSARIES`, whom the noise recommended is
+            to stop.
     """
 
-    budget: accounting.Budget | None
+    budgets: list[accounting.Budget]
     delta: float
     asked: list[Asked]
+    adversary: str = "participation_unknown"
 
     @property
     def steps(self) -> int:
-        return self.budget.steps if self.budget else 1
+        return self.budgets[0].steps if self.budgets else 1
 
     @property
     def sample_rate(self) -> float:
-        return self.budget.sample_rate if self.budget else 1.0
+        return self.budgets[0].sample_rate if self.budgets else 1.0
+
+    @property
+    def simulated(self) -> list[float]:
+        """Noise multipliers of trainings in which an adversary may see all rounds and not know its part in them."""
+        return [b.noise_multiplier for b in self.budgets] if self.steps > 1 and self.sample_rate < 1 else []
+
+    @property
+    def noise_for(self) -> tuple[str, ...]:
+        """Adversaries that differ from one another in this training; of one release there is one."""
+        if self.simulated:
+            return tuple(ADVERSARIES)
+        return ("one_round",) if self.steps == 1 else ("participation_known", "one_round")
 
 
 def setup(
     *,
-    epsilon: float | None = None,
-    noise_multiplier: float | None = None,
+    epsilon: list[float] | None = None,
+    noise_multiplier: list[float] | None = None,
     mu: list[float] | None = None,
     delta: float = 1e-5,
     steps: int = 1,
     sample_rate: float = 1.0,
+    adversary: str = "participation_unknown",
 ) -> Setup:
-    """A set-up from one of epsilon, noise_multiplier and mu.
+    """A set-up from one of epsilon, noise_multiplier and mu, one value or several.
 
     Args:
         epsilon: of the whole training; noise_multiplier: sigma / C of one step; mu: C / sigma of what is released of
-            an image, one or several; steps, sample_rate: T and q of the training, for the first two.
+            an image; steps, sample_rate: T and q of the training, for the first two; adversary: see `Setup`.
 
     Raises:
         VpauditError: a number out of range, or steps with mu.
@@ -65,23 +88,22 @@ def setup(
             raise VpauditError("--mu stands for all steps together", "give --noise-multiplier with --steps instead")
         checks.within(*accounting.MU_RANGE, mu=mu)
         checks.within(*accounting.DELTA_RANGE, delta=delta)
-        return Setup(None, delta, [Asked(v, "as given", _epsilon(v, delta)) for v in sorted({_rounded(v) for v in mu})])
-    budget = accounting.account(
-        delta=delta, epsilon=epsilon, noise_multiplier=noise_multiplier, steps=steps, sample_rate=sample_rate
-    )
-    meanings = {1.0 / budget.noise_multiplier: "one round"}
-    rounds = budget.steps * budget.sample_rate
-    if budget.steps > 1 and budget.sample_rate < 1 and rounds > 1:
-        text = f"the {rounds:,.0f} of {budget.steps:,} rounds in which an image takes part on average"
-        meanings[np.sqrt(rounds) / budget.noise_multiplier] = text
-    if budget.steps > 1:
-        text = f"all {budget.steps:,} rounds, the image taking part in each"
-        meanings[np.sqrt(budget.steps) / budget.noise_multiplier] = text
-    asked = []
-    for value, meaning in meanings.items():
-        value = _rounded(value)
-        asked.append(Asked(value, meaning, _epsilon(value, delta)))
-    return Setup(budget, delta, sorted(asked, key=lambda a: a.mu))
+        return Setup([], delta, [Asked(v, "as given", _epsilon(v, delta)) for v in sorted({_rounded(v) for v in mu})])
+    name, values = ("epsilon", epsilon) if epsilon is not None else ("noise_multiplier", noise_multiplier)
+    common = {"delta": delta, "steps": steps, "sample_rate": sample_rate}
+    found = [accounting.account(**{name: value}, **common) for value in dict.fromkeys(values)]
+    found.sort(key=lambda b: b.noise_multiplier, reverse=True)
+    whole = Setup(found, delta, [], adversary)
+    asked = [_asked(whole, number, name) for number in range(len(found)) for name in whole.noise_for]
+    kept = [a for a in asked if a.adversary != "participation_unknown"]  # of whom a simulation tells
+    return replace(whole, asked=sorted({a.mu: a for a in reversed(kept)}.values(), key=lambda a: a.mu))
+
+
+def _asked(setup: Setup, number: int, name: str) -> Asked:
+    budget = setup.budgets[number]
+    mu = _rounded(adversaries.mu(name, budget.noise_multiplier, budget.sample_rate, budget.steps))
+    which = f", ε = {budget.epsilon:.3g}" if len(setup.budgets) > 1 else ""
+    return Asked(mu, ADVERSARIES[name].label + which, _epsilon(mu, setup.delta), name, number)
 
 
 def _epsilon(mu: float, delta: float) -> float:

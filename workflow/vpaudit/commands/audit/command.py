@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from vpaudit.base import places
+from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import options
 
@@ -18,6 +19,7 @@ measurement, bounds, figures, page. Everything stays on this machine, readable b
 EXAMPLES = """\
 examples:
   vpaudit audit --images photos/ --epsilon 8 --delta 1e-5 --steps 1000 --sample-rate 0.01
+  vpaudit audit --images photos/ --epsilon 1 8 50 --steps 1000 --sample-rate 0.01 --adversary final_model
   vpaudit audit --images photos.zip --noise-multiplier 1 --redact --out audit
   vpaudit audit --images scans.npz --mu 5 10 --limit 32 --dry-run
 
@@ -31,9 +33,12 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
     add = audit.add_argument
     add("--images", required=True, metavar="DIR", help="folder, zip, tar or npz of images")
     known = audit.add_mutually_exclusive_group(required=True)
-    options.add(known, "--epsilon", "--noise-multiplier")
-    options.add(known, "--mu", nargs="+")
+    options.add(known, "--epsilon", "--noise-multiplier", "--mu", nargs="+")
     options.add(audit, "--delta", "--steps", "--sample-rate")
+    add(
+        "--adversary", choices=ADVERSARIES, default="participation_unknown",
+        help="whom the noise recommended is to stop; all are attacked (default: %(default)s)",
+    )  # fmt: skip
     add(
         "--max-grad-norm", type=float, metavar="C", default=1.0,
         help="clipping norm of an image in [-1, 1], > 0 (default: 1, below every image's norm: all are clipped)",
@@ -72,7 +77,7 @@ def _audit(arguments) -> None:
 
     if arguments.cores < 1:
         raise VpauditError(f"--cores {arguments.cores} must be >= 1", "give the number of processor cores")
-    setup = budget.setup(**options.training(arguments))
+    setup = budget.setup(**options.training(arguments), adversary=arguments.adversary)
     out = Path(arguments.out).resolve() if arguments.out else None
     output.check_apart(arguments.images, *filter(None, [out, places.home() / "results"]))
     if out:

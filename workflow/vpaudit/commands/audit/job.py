@@ -31,7 +31,7 @@ from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import MEASURED, Layout
 
 PRIVATE = 0o077  # taken from the rights of every file
-TABLES = (*MEASURED, "bounds", "domain")
+TABLES = (*MEASURED, "bounds", "domain", "participation")
 FEWEST = 4  # images that an audit needs: correlations and intervals are over images
 FEW = 20  # images below which intervals say little
 IMAGE_FIGURES = ("reconstructions",)
@@ -127,7 +127,7 @@ def prepare(
             f"Only {len(chosen)} images: limits are wide, so more noise is asked for than more images would need."
         )
     warnings += _known(prior.gaussian, reading.images)
-    config = _study(chosen, grid, setup.delta, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
+    config = _study(chosen, grid, setup, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
     return Job(config, reading, chosen, setup, warnings, show_names)
 
 
@@ -170,18 +170,21 @@ def _title(images: str, show_names: bool) -> str:
 
 
 def _study(
-    chosen, grid, delta, max_grad_norm, prior: Prior, redact: bool, title: str, margin: float, seed: int
+    chosen, grid, setup: budget.Setup, max_grad_norm, prior: Prior, redact: bool, title: str, margin: float, seed: int
 ) -> Config:
     attacks = [a.model_copy(update={"conditioning": ["unconditional"]}) for a in Config().attacks]  # no class is known
     metrics = [m if prior.shape[1] < 64 else m.replace("lpips_vgg_64", "lpips_vgg") for m in Config().evaluate.metrics]
     overlay = {
         "seed": seed,
         "data": {"name": "the audited folder", "images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
-        "mechanism": {"mu": grid, "max_grad_norm": max_grad_norm, "delta": delta},
+        "mechanism": {"mu": grid, "max_grad_norm": max_grad_norm, "delta": setup.delta},
         "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian), "precision": "auto"},
         "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],
         "evaluate": {"metrics": metrics},
     }
+    if setup.simulated:
+        training = {"sample_rate": setup.sample_rate, "steps": setup.steps}
+        overlay["rounds"] = {"noise_multiplier": setup.simulated, **training}
     # not hashed below: a page with or without images, or with another margin, is the same study, attacked once
     page = {"report": {"redact": redact}, "evaluate": {**overlay["evaluate"], "margin": margin}}
     content = json.dumps(overlay, sort_keys=True).encode() + chosen.images.tobytes()
@@ -263,7 +266,8 @@ def _snakemake(overlay: Path, layout: Layout, cores: int) -> None:
         environment["PYTHONPATH"] = str(places.PACKAGE.parent)
     log = layout.log("audit")
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = ["bash", "workflow/run.sh", "all", "domain", "--configfile", str(overlay), "--cores", str(cores)]
+    wanted = ["all", "domain", "participation"]
+    command = ["bash", "workflow/run.sh", *wanted, "--configfile", str(overlay), "--cores", str(cores)]
     with open(log, "a", encoding="utf-8") as file:
         code = subprocess.run(command, env=environment, stdout=file).returncode
     if code:
