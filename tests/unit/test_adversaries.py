@@ -12,6 +12,7 @@ from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit import job as audit
+from vpaudit.commands.audit import prior as priors
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy import adversaries, rero
 from vpaudit.privacy.mechanism import Mechanism, Observation
@@ -178,7 +179,7 @@ def test_unknown_participation_is_attacked_and_answered(tmp_path, monkeypatch):
     )
     np.savez(tmp_path / "images.npz", x=images)
     setup = budget.setup(noise_multiplier=[0.2, 2.0], steps=200, sample_rate=0.05)
-    job = audit.prepare(str(tmp_path / "images.npz"), setup, audit.find_prior("fashion_mnist_dit"))
+    job = audit.prepare(str(tmp_path / "images.npz"), setup, priors.named("fashion_mnist_dit"))
     kept = [Attack(name="posterior_mean", kind="posterior_mean"), Attack(name="ddim", kind="ddim", steps=2)]
     folder = job.config.data.model_copy(update={"folder": str(tmp_path / "images.npz")})
     study = job.config.model_copy(update={"attacks": kept, "data": folder})
