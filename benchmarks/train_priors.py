@@ -147,9 +147,10 @@ def both_splits(card: str):
 
     train = data.load(card, "train")
     try:
-        return train, data.load(card, "test")
+        test = data.load(card, "test")
     except VpauditError:
-        return training.split(train)
+        return training.split(training.distinct(train))
+    return training.distinct(train, test), test
 
 
 def train_one(name: str, about: Set, out: Path, minutes: float, device: str) -> None:

@@ -1,5 +1,6 @@
 """`vpaudit train-prior`: from a file of images to a prior that is read back, whatever happens in between."""
 
+import io
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import generator
 from vpaudit.commands import main
+from vpaudit.data import near
 from vpaudit.priors import memorisation, network, recipe
 from vpaudit.priors.batches import Labelled, Scales, scaled
 from vpaudit.priors.radial import RadialPrior
@@ -58,11 +60,11 @@ def test_one_command_makes_a_prior_with_a_true_card(digits, tmp_path, capsys):
     assert main.main(command) == 0
     card = files.read_json(out / "card.json")
     assert card["images"] == 475  # of 500 different ones, a twentieth is held back
-    assert card["held_out_images"] == 25
+    assert (card["trust_fitted_to"], card["held_out_images"]) == (13, 12)
     assert card["passes"] == pytest.approx(3, abs=0.1)
     assert (card["licence"], card["source"], card["num_classes"]) == ("CC BY 4.0", "scikit-learn", 10)
     for s, error in card["held_out_mse_by_sigma"].items():
-        assert error <= card["gaussian_mse_by_sigma"][s]
+        assert error <= 1.002 * card["gaussian_mse_by_sigma"][s]  # trust was fitted to other images
     assert set(card["memorisation"]) >= {"samples", "memorised"}
     loaded = network.load(out)
     assert loaded.shape == (1, 8, 8)
@@ -74,15 +76,17 @@ def test_one_command_makes_a_prior_with_a_true_card(digits, tmp_path, capsys):
 
 
 def test_the_card_repeats_what_anyone_can_measure(digits, tmp_path):
-    """The held-out error at a noise, from the folder alone, with its float16 weights and its trust."""
+    """From the folder alone: trust is fitted to one half of what is held back, the errors are those of the other."""
     out = tmp_path / "mine"
     assert main.main(["train-prior", "--images", str(digits), "--out", str(out), "--epochs", "2"]) == 0
     known, held = training.split(training.distinct(data.read_local(digits, most=10_000).images))
     assert not set(held.ids) & set(known.ids)
-    again = training.card.held_out_errors(network.load(out), pixels.from_uint8(held.images))
-    card = files.read_json(out / "card.json")
+    held_out, prior, card = pixels.from_uint8(held.images), network.load(out), files.read_json(out / "card.json")
+    again = training.card.held_out_errors(prior, held_out[1::2])
     for s, error in card["held_out_mse_by_sigma"].items():
         assert again["held_out_mse_by_sigma"][s] == pytest.approx(error, rel=2e-3)
+    prior.trust = None
+    assert training.card.trust_in(prior, held_out[::2]).shares.tolist() == pytest.approx(card["trust"][1], abs=0.02)
 
 
 def test_killed_it_goes_on_by_the_same_command(digits, tmp_path):
@@ -135,6 +139,39 @@ def test_time_ends_a_run_and_more_time_continues_it(digits, tmp_path):
     again.run()
     assert again.seconds > run.seconds
     assert again.step > run.step
+
+
+def altered(images: np.ndarray, how: str) -> np.ndarray:
+    """The same pictures, otherwise stored."""
+    found = []
+    for image in map(Image.fromarray, images):
+        if how == "jpeg":
+            image.save(encoded := io.BytesIO(), "JPEG", quality=90)
+            image = Image.open(encoded)
+        elif how == "resized":
+            image = image.resize((48, 48), Image.Resampling.LANCZOS).resize(image.size, Image.Resampling.BICUBIC)
+        else:
+            image = image.point(lambda value: min(255, round(1.15 * value)))
+        found.append(np.asarray(image))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("how", ["jpeg", "resized", "brighter"])
+def test_near_duplicates_are_left_out_and_never_on_both_sides(photographs, how):
+    plain = photographs[0].permute(0, 2, 3, 1).numpy()[:, :64, :64]
+    both = np.concatenate([plain, altered(plain, how)])
+    images = data.ImageSet("p", "train", both, np.zeros(60), np.arange(60), ())
+    assert training.distinct(images).ids.tolist() == list(range(30))
+    assert training.distinct(images[:30], images[40:45]).ids.tolist() == [*range(10), *range(15, 30)]
+
+
+def test_repeats_are_found_across_blocks(monkeypatch):
+    prints = np.sign(np.random.default_rng(0).standard_normal((50, 256))).astype(np.float32)
+    prints[31], prints[47] = prints[2], prints[46]
+    prints[31, :24] *= -1  # as far as a near duplicate may be
+    prints[47, :25] *= -1
+    monkeypatch.setattr(near, "AT_ONCE", 8)
+    assert np.flatnonzero(near.repeated(prints)).tolist() == [31]
 
 
 def test_a_planted_copy_is_found_and_smoothness_is_none():

@@ -26,8 +26,8 @@ def export(trainer: Trainer, folder: str | Path, held_out: torch.Tensor, about: 
 
     Args:
         trainer: at any step; its averaged weights are written, as float16.
-        held_out: float32 (N, C, H, W) images that were not trained on, for the card's error by noise level, and for
-            how far the network is trusted beyond the Gaussian prior that it corrects.
+        held_out: float32 (N, C, H, W) images that were not trained on, for the card's error by noise level; half of
+            them instead for how far the network is trusted beyond the Gaussian prior that it corrects.
         about: data set, licence and the like, copied into the card.
     """
     folder = Path(folder)
@@ -75,11 +75,11 @@ def model_card(
     Args:
         images: samples of the prior.
     """
-    settings = trainer.settings
-    errors = held_out_errors(prior, held_out)
+    settings, fitted = trainer.settings, {}
     if prior.base is not None:
-        prior.trust = Trust(HELD_OUT_SIGMAS, errors["trust"])
-        errors["trust"] = [list(HELD_OUT_SIGMAS), [round(share, 4) for share in errors["trust"]]]
+        fitting, held_out = held_out[::2], held_out[1::2]
+        prior.trust = trust_in(prior, fitting)
+        fitted = {"trust": [list(HELD_OUT_SIGMAS), prior.trust.shares.tolist()], "trust_fitted_to": len(fitting)}
     training = trainer.source.some(len(held_out)).cpu()
     source, device = trainer.source, trainer.device
     return {
@@ -99,7 +99,8 @@ def model_card(
         "wall_seconds": round(trainer.seconds),
         "hardware": hardware_of(trainer.device),
         "held_out_images": len(held_out),
-        **errors,
+        **fitted,
+        **held_out_errors(prior, held_out),
         "training_mse_by_sigma": held_out_errors(prior, training)["held_out_mse_by_sigma"],
         "memorisation": memorisation.examine(images.to(device), held_out.to(device), source.whole()),
     }
@@ -117,27 +118,34 @@ def held_out_errors(prior: NetworkPrior, images: torch.Tensor) -> dict:
     """Mean squared error per pixel of E[x0 | x] at each of `HELD_OUT_SIGMAS`, unconditional; keyed noise.
 
     Returns:
-        held_out_mse_by_sigma: the prior's; gaussian_mse_by_sigma: that of the Gaussian it corrects; trust: at each
-        noise the share of its correction that has the least error, between 0 and 1. The latter two only where it
-        corrects one; without `trust` of its own the prior's error is then the one with that share, so nowhere above
-        the Gaussian's.
+        held_out_mse_by_sigma: the prior's; gaussian_mse_by_sigma: that of the Gaussian it corrects, if it does.
     """
-    errors, closed, trust = {}, {}, []
+    found = {"held_out_mse_by_sigma": {}} | ({} if prior.base is None else {"gaussian_mse_by_sigma": {}})
     for sigma in HELD_OUT_SIGMAS:
-        x = images + sigma * torch.randn(images.shape, generator=generator(0, "held out", sigma))
-        at = torch.full((len(images),), sigma)
-        estimate, name = prior.denoise(x, at), f"{sigma:g}"
-        if prior.base is not None:
-            start = prior.base.denoise(x.to(prior.device), at.to(prior.device)).to(x.device)
-            correction, wanted = estimate - start, images - start
-            closed[name] = _mean(wanted.square())
-            best = float((correction * wanted).sum() / correction.square().sum().clamp_min(1e-20))
-            trust.append(min(1.0, max(0.0, best)))
-            estimate = estimate if prior.trust is not None else start + trust[-1] * correction
-        errors[name] = _mean((estimate - images).square())
-    found = {"held_out_mse_by_sigma": errors}
-    return found if prior.base is None else {**found, "gaussian_mse_by_sigma": closed, "trust": trust}
+        x, at = _noisy(images, sigma)
+        for errors, model in zip(found.values(), (prior, prior.base)):
+            estimate = model.denoise(x.to(prior.device), at.to(prior.device)).to(x.device)
+            errors[f"{sigma:g}"] = round(float((estimate - images).double().square().mean()), 5)
+    return found
 
 
-def _mean(values: torch.Tensor) -> float:
-    return round(float(values.double().mean()), 5)
+@torch.inference_mode()
+def trust_in(prior: NetworkPrior, images: torch.Tensor) -> Trust:
+    """The share, in [0, 1], of a network's correction of its Gaussian prior that has the least error on images.
+
+    Args:
+        prior: without `trust`; images: neither trained on, nor among those that errors are reported of.
+    """
+    shares = []
+    for sigma in HELD_OUT_SIGMAS:
+        x, at = (part.to(prior.device) for part in _noisy(images, sigma))
+        start = prior.base.denoise(x, at)
+        correction, wanted = prior.denoise(x, at) - start, images.to(prior.device) - start
+        best = float((correction * wanted).sum() / correction.square().sum().clamp_min(1e-20))
+        shares.append(round(min(1.0, max(0.0, best)), 4))
+    return Trust(HELD_OUT_SIGMAS, shares)
+
+
+def _noisy(images: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+    noise = torch.randn(images.shape, generator=generator(0, "held out", sigma))
+    return images + sigma * noise, torch.full((len(images),), sigma)

@@ -11,7 +11,7 @@ from vpaudit import data
 from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import KeyedNoise, generator
-from vpaudit.data import overlap
+from vpaudit.data import near
 from vpaudit.priors import card, network, recipe
 from vpaudit.priors.batches import SIDES, Labelled, Scales, scaled
 from vpaudit.priors.train import Trainer
@@ -28,10 +28,17 @@ FLOW = 60 + sum(SOLVERS.calls)  # network evaluations on an image, at each noise
 SOLVER_IMAGES = (8, 256)  # fewest and most
 
 
-def distinct(images: data.ImageSet) -> data.ImageSet:
-    """Every image once: of several with the same pixels, the first."""
-    _, first = np.unique(np.array(overlap.hashes(images.images)), return_index=True)
-    return images[np.sort(first)]
+def distinct(images: data.ImageSet, held_back: data.ImageSet | None = None) -> data.ImageSet:
+    """Of near duplicates, copies among them, the first; none that has one among images that are held back."""
+    prints = near.fingerprints(images.images)
+    kept = ~near.repeated(prints)
+    if held_back is not None:
+        kept &= ~near.among(prints, near.fingerprints(held_back.images))
+    if not kept.all():
+        print(
+            f"{len(images)} images, {np.count_nonzero(~kept)} of them near duplicates of others: left out", flush=True
+        )
+    return images[np.flatnonzero(kept)]
 
 
 def split(images: data.ImageSet, seed: int = 0) -> tuple[data.ImageSet, data.ImageSet]:
