@@ -1,6 +1,6 @@
 """Attacks on the gradient of a LeNet as it is, one image at a time: our posterior samples, and three peers.
 
-    python benchmarks/network_attack.py --noise 0.1 --out results/opacus/attack
+    python benchmarks/network_attack.py --noise 0 0.1 1
 
     posterior  mean of 2 samples (`vpaudit.opacus.posterior`); "posterior, one" is the first of them alone
     dlg        |f(x) - y|^2 by L-BFGS from noise (Zhu et al. 1906.08935), the class known; line search added
@@ -9,9 +9,9 @@
     guided     ancestral sampling from the same prior, told the class too, each fresh noise turned towards the gradient
                of |f(D(x_t)) - y| (after 2411.03053), its length kept as in 2402.03201; mean of 2 samples, and one
 
-The gradient, or a product with its derivative, counts as one evaluation, and each attack has as many as `posterior`.
-`guided` also goes back through the prior at each step, which the time shows. One part a noise multiplier; a finished
-part is not made again.
+The gradient, or a product with its derivative, counts as one evaluation, and each attack has 340. `guided` also goes
+back through the prior at each step, which the time shows. A finished part, an attack at a noise multiplier, is not made
+again.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from vpaudit.opacus.posterior import Adversary, Effort, posterior_samples
 from vpaudit.sampling.samplers import noise_levels
 
 EFFORT, DRAWS = Effort(levels=12, newton=1, products=6), 2
+ATTACKS = ("posterior", "dlg", "cosine", "guided")
+BUDGET = 340  # evaluations, as many as `posterior` needs
 TOTAL_VARIATION, GUIDANCE = 1e-2, 0.2
 
 
@@ -118,58 +120,55 @@ def guided(gradient: Counted, y: torch.Tensor, prior, noise: KeyedNoise, budget:
     return x
 
 
-def attack(noise_multiplier: float, count: int, out: Path) -> None:
-    """One part: every attack on `count` images at one noise multiplier."""
+def attack(name: str, noise_multiplier: float, count: int) -> pd.DataFrame:
+    """One part: an attack on `count` images at one noise multiplier."""
     images, labels = vpaudit.load_images("fashion_mnist", count)
     prior = vpaudit.load_prior("fashion_mnist_dit", rows=1, precision="float32")
     adversary = Adversary(prior, vpaudit.load_prior("fashion_mnist_gaussian"))
-    rows, found = [], {}
+    rows, found = [], []
     for number, (x, label) in enumerate(zip(images, labels.tolist())):
         key = (0, "fashion_mnist", number, f"noise={noise_multiplier:g}")
         gradient = Counted(lenet(), label, 1.0)
         value = gradient(x)
         y = value + noise_multiplier * KeyedNoise([(*key, "release")], value.shape)()[0]
         start, fresh = KeyedNoise([(*key, "start")], x.shape)()[0], KeyedNoise([(*key, "guided")], x.shape)
-        gradient.used = 0
-        began = time.process_time()
-        draws = {"posterior": posterior_samples(gradient, y, noise_multiplier, adversary, key, DRAWS, EFFORT)}
-        budget = gradient.used
-        spent = {"posterior": (budget, time.process_time() - began)}
-        for name, run in (
-            ("dlg", lambda: dlg(gradient, y, start, budget)[None]),  # noqa: B023
-            ("cosine", lambda: cosine(gradient, y, start, budget)[None]),  # noqa: B023
-            (
-                "guided",
-                lambda: torch.stack([guided(gradient, y, prior, fresh, budget // DRAWS) for _ in range(DRAWS)]),  # noqa: B023
-            ),
-        ):
-            gradient.used, began = 0, time.process_time()
-            draws[name] = run()
-            spent[name] = (gradient.used, time.process_time() - began)
-        for name, result in draws.items():
-            found.setdefault(name, []).append(result.clamp(-1, 1).mean(dim=0))
-            if len(result) > 1:
-                found.setdefault(f"{name}, one", []).append(result[0].clamp(-1, 1))
-            rows += [(name, number, what, value) for what, value in zip(("evaluations", "seconds"), spent[name])]
-    for name, result in found.items():
-        for metric, values in vpaudit.compare(torch.stack(result), images, ["mse", "lpips_vgg_64"]).items():
-            rows += [(name, number, metric, float(value)) for number, value in enumerate(values)]
+        began, gradient.used = time.process_time(), 0
+        if name == "posterior":
+            draws = posterior_samples(gradient, y, noise_multiplier, adversary, key, DRAWS, EFFORT)
+        elif name == "guided":
+            draws = torch.stack([guided(gradient, y, prior, fresh, BUDGET // DRAWS) for _ in range(DRAWS)])
+        else:
+            draws = {"dlg": dlg, "cosine": cosine}[name](gradient, y, start, BUDGET)[None]
+        rows.append((name, number, "evaluations", gradient.used))
+        rows.append((name, number, "seconds", time.process_time() - began))
+        found.append(draws.clamp(-1, 1))
+    results = {name: torch.stack([draws.mean(dim=0) for draws in found])}
+    if len(found[0]) > 1:
+        results[f"{name}, one"] = torch.stack([draws[0] for draws in found])
+    for label, result in results.items():
+        for metric, values in vpaudit.compare(result, images, ["mse", "lpips_vgg_64"]).items():
+            rows += [(label, number, metric, float(value)) for number, value in enumerate(values)]
     table = pd.DataFrame(rows, columns=["attack", "image", "metric", "value"])
     table.insert(0, "noise_multiplier", noise_multiplier)
-    files.write_table(out / f"noise={noise_multiplier:g}.parquet", table)
-    print(table.groupby(["metric", "attack"]).value.mean().to_string())
+    return table
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.01, 0.1, 0.5, 1.0])
     options.add_argument("--images", type=int, default=8)
-    options.add_argument("--out", type=Path, default=Path("results/opacus/attack"))
+    options.add_argument("--attacks", nargs="+", default=ATTACKS, choices=ATTACKS)
+    options.add_argument("--parts", type=Path, default=Path("work/network_attack"))
+    options.add_argument("--out", type=Path, default=Path("results/opacus/network_attack.parquet"))
     chosen = options.parse_args()
     torch.set_num_threads(1)
     for noise_multiplier in chosen.noise:
-        if not (chosen.out / f"noise={noise_multiplier:g}.parquet").exists():
-            attack(noise_multiplier, chosen.images, chosen.out)
+        for name in chosen.attacks:
+            part = chosen.parts / f"{name}-noise={noise_multiplier:g}.parquet"
+            if not part.exists():
+                files.write_table(part, attack(name, noise_multiplier, chosen.images))
+    tables = [pd.read_parquet(part) for part in sorted(chosen.parts.glob("*.parquet"))]
+    files.write_table(chosen.out, pd.concat(tables))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ NEVER_SKIPPED = {"tests/browser": True, "tests/workflow/test_real_images.py": (R
 SLOW = {
     f"test_{name}.py"
     for name in (
-        "architecture", "audit", "docs", "experiments", "figures", "hub_data", "local_images", "prior_fetch", "report",
-        "recorder", "report_page", "rero", "shipped_prior", "training",
+        "architecture", "audit", "docs", "experiments", "figures", "hub_data", "local_images", "own_training",
+        "prior_fetch", "recorder", "report", "report_page", "rero", "shipped_prior", "training",
     )
 }  # fmt: skip
 

@@ -133,7 +133,13 @@ def test_layers_divide_the_clipped_gradient(x, prior):
     assert sum(part.share for name, part in found.items() if name != "all") == pytest.approx(1.0)
     values = {name: part.equivalent_mu(0.01).value for name, part in found.items()}
     assert all(value <= values["all"] for value in values.values())
-    assert values["all"] < 0.05 / 0.01  # the worst case
+
+
+def test_departure_is_zero_of_a_linear_gradient_and_grows_with_the_uncertainty(x, prior):
+    linear = ClippedGradient(ImprintLayer(16).double(), 0, 1e3, total)
+    assert leak.departure(linear, x, prior, ("linear",), 1.0) < 1e-8
+    far, near = (leak.departure(ClippedGradient(network(), 1, 0.05), x, prior, ("change",), mu) for mu in (0.1, 1e3))
+    assert near < 0.05 < far
 
 
 def test_equivalent_mu_inverts_the_plain_release():

@@ -7,8 +7,12 @@ what the prior had, tr S, less the
     gain = tr S^1/2 A (sigma^2 + A)^-1 S^1/2
 
 A plain release x + s z gains sum_i l_i^2 / (l_i + s^2), l_i the eigenvalues of S. The equivalent mu is |x0| / s at
-the s of equal gains. Of a planted layer whose gradient is the image it is C / sigma, the worst case; of another network
-it says how far from the worst case this network is at this image. Both sides are told lambda (see `clipped`).
+the s of equal gains. Of a planted layer whose gradient is the image it is C / sigma. Both sides are told lambda (see
+`clipped`).
+
+It is no bound, and may be above C / sigma: that limits how well any two images are told apart, and not how steeply a
+gradient turns between near ones, while a planted layer spends part of C on what all images share. And it is a statement
+about small changes. `departure` says how far off the linearisation is for changes as large as what stays uncertain.
 
 From the same products follow the Fisher information tr J'J / sigma^2, the bits 1/2 log2 det(1 + A / sigma^2), and van
 Trees' floor under the error of every attack, for images drawn from the Gaussian prior.
@@ -127,6 +131,22 @@ def leaks(
         gain = quadrature(_whitened(at, prior, rows), start, steps)
         found[name] = Leak(float(part.square().sum() / at.value.square().sum()), gain, norm, variances)
     return found
+
+
+def departure(
+    gradient: ClippedGradient, x: torch.Tensor, prior: Gaussian, key: tuple, mu: float, probes: int = PROBES
+) -> float:
+    """|f(x + d) - f(x) - J d| / |J d|, root mean squares over d of the posterior of a plain release at `mu` > 0.
+
+    0 where f is linear; from 1 on the linearisation says nothing of changes of this size.
+    """
+    variances, s = prior.variances.flatten().double(), float(x.double().norm()) / mu
+    shrunk = (1 + variances / s**2).rsqrt().view(x.shape)
+    changes = colour(prior, shrunk * KeyedNoise([(*key, "change", k) for k in range(probes)], x.shape)().double()).to(x)
+    at = gradient.at(x)
+    linear = at.push(changes)
+    true = torch.stack([gradient(x + change) for change in changes]) - at.value
+    return float(((true - linear).double().square().sum() / linear.double().square().sum()).sqrt())
 
 
 def bits(gradient: ClippedGradient, x: torch.Tensor, prior: Gaussian, key: tuple, sigma: float, **how) -> Estimate:

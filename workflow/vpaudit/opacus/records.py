@@ -111,18 +111,18 @@ class Run:
 
     def released(self, step: int) -> Released:
         """What the adversary sees of this step."""
-        tensors, about = _read(place(self.path, "released", step))
+        tensors, about = read(place(self.path, "released", step))
         parts = {kind: {n: tensors[f"{kind}/{n}"] for n in self.about["parameters"]} for kind in ("gradient", "weight")}
         return Released(Setting(**json.loads(about["setting"])), parts["gradient"], parts["weight"])
 
     def batch(self, step: int) -> Batch:
         """What only the auditor may know of this step."""
-        tensors, _ = _read(place(self.path, "private", step))
+        tensors, _ = read(place(self.path, "private", step))
         return Batch(*(tensors.get(name) for name in ("norms", "images", "labels", "indices")))
 
     def fixed(self) -> Tensors:
         """Parameters that are not trained, and buffers, by name."""
-        return _read(self.path / "fixed.safetensors")[0]
+        return read(self.path / "fixed.safetensors")[0]
 
 
 def place(path: Path, kind: str, step: int) -> Path:
@@ -151,7 +151,8 @@ def write(path: Path, tensors: Tensors, about: dict[str, str] | None = None, pri
         save_file(on_cpu, temporary, about)
 
 
-def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+def read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and texts of such a file."""
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -22,6 +22,7 @@ examples:
   vpaudit audit --images photos/ --epsilon 1 8 50 --steps 1000 --sample-rate 0.01 --adversary final_model
   vpaudit audit --images photos.zip --noise-multiplier 1 --redact --out audit
   vpaudit audit --images scans.npz --mu 5 10 --limit 32 --dry-run
+  vpaudit audit --run run.vpaudit --model my_module:build
 
 exit codes: 0 done; 1 a bug; 2 something you can fix (message and hint); 130 interrupted (the same command goes on)
 """
@@ -31,8 +32,8 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
     audit.description, audit.epilog = ABOUT, EXAMPLES
     audit.set_defaults(run=_audit)
     add = audit.add_argument
-    add("--images", required=True, metavar="DIR", help="folder, zip, tar or npz of images")
-    known = audit.add_mutually_exclusive_group(required=True)
+    add("--images", metavar="DIR", help="folder, zip, tar or npz of images")
+    known = audit.add_mutually_exclusive_group()
     options.add(known, "--epsilon", "--noise-multiplier", "--mu", nargs="+")
     options.add(audit, "--delta", "--steps", "--sample-rate")
     add(
@@ -55,7 +56,7 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
         help="side to bring images to (default: the prior's; their own, at most 256, if it takes any)",
     )
     add("--grey", action="store_true", help="bring images to one channel (default: as the prior has)")
-    add("--limit", type=int, metavar="N", default=64, help="images attacked at most, >= 4 (default: %(default)s)")
+    add("--limit", type=int, metavar="N", help="images attacked at most, >= 4 (default: 64; of a run 10)")
     add(
         "--margin", type=float, metavar="M", default=0.05,
         help="share recovered that counts as nothing, in (0, 1): the answer is the noise that keeps every attack below "
@@ -66,9 +67,30 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
     add("--show-names", action="store_true", help="let the names of folder and files into --out")
     add("--cores", type=int, metavar="N", default=os.cpu_count(), help=">= 1 (default: all; here %(default)s)")
     add("--dry-run", action="store_true", help="read the images, say what would be done and at what cost")
+    _add_run(audit.add_argument_group("a recorded training, in place of images and budget (docs/own-training.md)"))
+
+
+def _add_run(recorded) -> None:
+    recorded.add_argument("--run", dest="recorded", metavar="DIR", help="what vpaudit.opacus.Recorder wrote")
+    recorded.add_argument("--model", metavar="MODULE:NAME", help="function without arguments that gives the network")
+    recorded.add_argument("--step", type=int, metavar="N", help="a recorded step (default: the last)")
+    for name in ("mean", "std"):
+        recorded.add_argument(
+            f"--normalised-{name}", type=float, nargs="+", metavar="X", default=[0.5],
+            help=f"{name} by which the training normalised images of [0, 1], one or one a channel (default: 0.5)",
+        )  # fmt: skip
 
 
 def _audit(arguments) -> None:
+    if arguments.recorded:
+        from vpaudit.commands.audit import run
+
+        return run.audit(arguments)
+    if not arguments.images or (arguments.epsilon, arguments.noise_multiplier, arguments.mu) == (None, None, None):
+        raise VpauditError(
+            "an audit needs images and a budget, or a recorded training",
+            "give --images DIR and one of --epsilon, --noise-multiplier and --mu; or --run DIR and --model MODULE:NAME",
+        )
     from vpaudit.commands import doctor, plan
     from vpaudit.commands.audit import answer, budget, output
     from vpaudit.commands.audit import job as audit
@@ -94,7 +116,7 @@ def _audit(arguments) -> None:
         max_grad_norm=arguments.max_grad_norm,
         size=arguments.size,
         grey=arguments.grey,
-        limit=arguments.limit,
+        limit=64 if arguments.limit is None else arguments.limit,
         margin=arguments.margin,
         redact=arguments.redact,
         show_names=arguments.show_names,

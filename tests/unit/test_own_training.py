@@ -1,0 +1,97 @@
+"""From a recorded training to what it leaks: the example and its audit, run short; what does not fit is refused."""
+
+import stat
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands.main import main
+from vpaudit.opacus import Run
+from vpaudit.opacus.audit import RecordedStep, Scaling
+
+
+@pytest.fixture(scope="module")
+def example(root):
+    sys.path.insert(0, str(root / "examples/opacus_fashion_mnist"))
+    try:
+        import train
+
+        yield train
+    finally:
+        sys.path.remove(str(root / "examples/opacus_fashion_mnist"))
+
+
+@pytest.fixture(scope="module")
+def run(example, tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "run.vpaudit"
+    example.main(["--steps", "3", "--every", "2", "--batch", "8", "--run", str(path)])
+    return Run(path)
+
+
+def test_the_noise_is_what_is_left_of_the_sum(run, example):
+    step = RecordedStep(run, 2, example.build)
+    assert float(step.noise.std()) == pytest.approx(0.6, rel=0.03)
+    assert torch.equal(step.seen(0), step.noise.float() + step.gradient(0)(step.images[0]))
+
+
+def test_the_audit_of_a_run_says_what_its_step_leaks(run, capsys, tmp_path):
+    out = tmp_path / "audit"
+    command = ["audit", "--run", str(run.path), "--model", "train:build", "--limit", "1", "--out", str(out)]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "noise multiplier 0.6, expected batch 8" in said
+    assert "malicious server" in said
+    table = pd.read_csv(out / "step-2" / "leaks.csv")
+    assert list(table.layer) == ["0", "3", "7", "9", "all"]
+    assert (table.equivalent_mu > 0).all()
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in out.rglob("*") if path.is_file())
+    (kept,) = (out / "step-2" / "images").iterdir()
+    before = kept.stat().st_mtime_ns
+    assert main(command) == 0  # what was found is read, not found again
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_another_model_or_scale_is_refused(run, example):
+    with pytest.raises(VpauditError, match="not the recorded one"):
+        RecordedStep(run, 0, lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+
+    def leaky():
+        return nn.Sequential(*(nn.LeakyReLU() if isinstance(m, nn.Tanh) else m for m in example.build()))
+
+    with pytest.raises(VpauditError, match="other norms than were recorded"):
+        RecordedStep(run, 0, leaky)
+    with pytest.raises(VpauditError, match="not on"):
+        RecordedStep(run, 0, example.build, Scaling([0.5], [1.0]))
+
+
+def test_scaling_is_that_of_torchvision():
+    from torchvision.transforms.functional import normalize
+
+    x = torch.rand(2, 3, 4, 4)
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    scaling = Scaling(mean, std)
+    assert torch.allclose(scaling.to_network(2 * x - 1), normalize(x, mean, std), atol=1e-6)
+    assert torch.allclose(scaling.from_network(normalize(x, mean, std)), 2 * x - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--step", "1", "--model", "train:build"], "no record of step 1"),
+        (["--model", "train"], "names no function"),
+        (["--model", "no_such_module:build"], "no_such_module"),
+        ([], "names no function"),
+    ],
+)
+def test_what_cannot_be_audited_is_named(run, capsys, options, message):
+    assert main(["audit", "--run", str(run.path), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_audit_needs_images_or_a_run(capsys):
+    assert main(["audit", "--epsilon", "8"]) == 2
+    assert "recorded training" in capsys.readouterr().err
