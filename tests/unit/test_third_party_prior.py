@@ -1,7 +1,5 @@
 """docs/extending.md's worked example: weights that nobody here trained, behind the same interface as all others."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,8 @@ from vpaudit.base import pixels
 from vpaudit.base.denoiser import Denoiser
 from vpaudit.base.errors import VpauditError
 from vpaudit.data import read
+from vpaudit.experiments.shift import run as shift
+from vpaudit.experiments.shift.third_party import ThirdPartyPrior
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
 from vpaudit.study.config import Attack
@@ -27,14 +27,6 @@ MEASURED = {
 }
 
 
-@pytest.fixture(scope="module")
-def example(root):
-    spec = importlib.util.spec_from_file_location("example", root / "docs/examples/third_party_prior.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ThirdPartyPrior
-
-
 def local(file: str):
     try:
         return read.local_path("third-party weights", file)
@@ -42,8 +34,8 @@ def local(file: str):
         pytest.skip(str(error))
 
 
-def test_the_network_predicts_as_its_packer_measured_to_every_digit(example):
-    priors = {name: example(local(f"weights_third_party/ddpm_{name}.pt")) for name in ("fashion", "mnist")}
+def test_the_network_predicts_as_its_packer_measured_to_every_digit():
+    priors = {name: ThirdPartyPrior(local(f"weights_third_party/ddpm_{name}.pt")) for name in ("fashion", "mnist")}
     images = {"fashion": data.load("fashion_mnist", "test").images, "mnist": np.load(local("mnist_10k.npz"))["x"]}
     abar, rng = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0), torch.Generator().manual_seed(0)
     for (name, kind), expected in MEASURED.items():
@@ -55,8 +47,8 @@ def test_the_network_predicts_as_its_packer_measured_to_every_digit(example):
             assert float((found - z).square().mean()) == pytest.approx(float(value), abs=0.51 * 10**-digits)
 
 
-def test_it_attacks_as_any_prior_and_beats_a_gaussian_on_its_own_kind(example):
-    prior = example(local("weights_third_party/ddpm_fashion.pt"))
+def test_it_attacks_as_any_prior_and_beats_a_gaussian_on_its_own_kind():
+    prior = ThirdPartyPrior(local("weights_third_party/ddpm_fashion.pt"))
     assert isinstance(prior, Denoiser)
     x = pixels.from_uint8(data.load("fashion_mnist", "test").images[:48])
     gaussian = GaussianPrior.fit(pixels.from_uint8(data.load("fashion_mnist", "train").images))
@@ -67,3 +59,23 @@ def test_it_attacks_as_any_prior_and_beats_a_gaussian_on_its_own_kind(example):
         found = reconstruct.reconstruct(seen, model, Attack(name="mean", kind="posterior_mean"), 0)
         error[kind] = float((found - x).square().mean())
     assert error["network"] < 0.9 * error["gaussian"]
+
+
+def test_two_rungs_of_the_ladder_of_priors_make_images_of_their_kind(monkeypatch):
+    local("weights_third_party/ddpm_fashion.pt")
+    monkeypatch.setattr(shift, "FITTED", 24)
+    rungs = shift.trained_by_others((1, 28, 28), 0)
+    assert list(rungs) == ["clothes, by others", "MNIST, by others"]
+    clothes = pixels.from_uint8(data.load("fashion_mnist", "train").images[:24])
+    digits = pixels.from_uint8(np.load(local("mnist_10k.npz"))["x"][:24])
+    ink = [float(images.mean()) for images in (clothes, digits)]
+    made = [float(rung.images.mean()) for rung in rungs.values()]
+    assert made == pytest.approx(ink, abs=0.15)
+    assert ink[0] - ink[1] > 0.3
+    assert shift.trained_by_others((1, 8, 8), 0) == {}
+
+
+def test_a_rung_whose_weights_are_not_here_is_left_out_and_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(shift, "SHARED", tmp_path)
+    assert shift.trained_by_others((1, 28, 28), 0) == {}
+    assert "'clothes, by others' is left out" in capsys.readouterr().out

@@ -1,7 +1,8 @@
 """Priors of increasing shift against one target: from the right class to no prior, against images of every class.
 
 Every class of the network, the network told no class, Gaussians fitted to the study's training images and, where
-../shared/data is, to other data sets, and at the end nothing but the range of a pixel. Distances from prior k to
+../shared/data is, to other data sets, two networks that others trained, where their weights are and the images are
+theirs in shape, and at the end nothing but the range of a pixel. Distances from prior k to
 targets c, none of which runs the attack at the mu it is to explain:
 
     kl        price of the wrong prior in bits, 1/2 integral of (mse_k - mse_c) over snr up to the mu in question
@@ -22,10 +23,13 @@ import torch
 
 from vpaudit import data
 from vpaudit.base import pixels
+from vpaudit.base.denoiser import Shape
 from vpaudit.base.pixels import HIGH, LOW, per_image
 from vpaudit.base.randomness import KeyedNoise, generator
 from vpaudit.experiments.bench import SHARED, Bench, progress
+from vpaudit.experiments.shift.third_party import ThirdPartyPrior
 from vpaudit.measure import distances, metrics
+from vpaudit.priors import samples
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy import information
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
@@ -34,7 +38,12 @@ TARGETS = 24  # test images a class
 FITTED = 400  # images a prior, for the distances of features and pixels
 MUS = (2.0, 5.0, 10.0, 20.0, 50.0)
 LEVELS = 16
+STEPS = 50  # of the sampler that draws images of a network that others trained
 OTHERS = {"MNIST, Gaussian": "mnist_10k.npz", "CIFAR-10, Gaussian": "cifar10_train_40000_lossless.zip"}
+THEIRS = {
+    "clothes, by others": "weights_third_party/ddpm_fashion.pt",
+    "MNIST, by others": "weights_third_party/ddpm_mnist.pt",
+}
 
 
 @dataclass(frozen=True)
@@ -83,15 +92,34 @@ def _ladder(bench: Bench, train, names: list[str]) -> dict[str, Rival]:
     gaussians = {"Gaussian": bench.gaussian}
     channels, height, _ = network.shape
     for name, file in OTHERS.items():
-        if (SHARED / file).exists():
+        if _is_here(name, file):
             images = data.load_local(SHARED / file, size=height, grey=channels == 1, colour=channels == 3).images
             gaussians[name] = GaussianPrior.fit(pixels.from_uint8(images))
     for name, prior in gaussians.items():
         noise = torch.randn(FITTED, *network.shape, generator=generator(*key, name))
         ladder[name] = Rival(prior.denoise, (prior.mean + prior.colour(noise)).clamp(LOW, HIGH))
+    ladder |= trained_by_others(network.shape, bench.config.seed)
     flat = LOW + (HIGH - LOW) * torch.rand(FITTED, *network.shape, generator=generator(*key, "range"))
     ladder["range of a pixel"] = Rival(in_range, flat)
     return ladder
+
+
+def trained_by_others(shape: Shape, seed: int) -> dict[str, Rival]:
+    """Networks that nobody here trained, where their weights are and (C, H, W) is their shape."""
+    if shape != ThirdPartyPrior.shape:
+        return {}
+    priors = {name: ThirdPartyPrior(SHARED / file) for name, file in THEIRS.items() if _is_here(name, file)}
+    return {
+        name: Rival(prior.denoise, samples.draw(prior, seed, range(FITTED), STEPS, 2)) for name, prior in priors.items()
+    }
+
+
+def _is_here(name: str, file: str) -> bool:
+    """Whether a file of `SHARED` is; of one that is not, the log says what is left out."""
+    there = (SHARED / file).exists()
+    if not there:
+        print(f"shift: no {SHARED / file}, so {name!r} is left out", flush=True)
+    return there
 
 
 def in_range(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
