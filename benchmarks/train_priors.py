@@ -13,6 +13,7 @@ On a GPU: a U-Net in bfloat16; on a CPU what `priors/recipe.py` measures to be b
 import argparse
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ NEEDED = {
 PIECE = ".piece"  # of an archive: NAME.piece00, NAME.piece01 ...
 TRAINING_SHARE = 0.8  # of a set's time; the rest is for solvers, samples and card
 CHECK_MINUTES = 0.2
+LICENCES = ROOT / "packaging/licences"  # what the weights of each set may be used for
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ def train_one(name: str, about: Set, out: Path, minutes: float, device: str) -> 
         "use": about.use,
     }
     training.finish(source, held_out, settings, work, folder, known, device)
+    shutil.copyfile(LICENCES / f"{name}.txt", folder / "LICENSE")
     print(training.summary(folder), flush=True)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 2**20:.1f} MiB", flush=True)

@@ -1,5 +1,7 @@
 """Which folder studies run in, and where shipped files are found."""
 
+import runpy
+
 import pytest
 
 from vpaudit.base import places
@@ -37,6 +39,24 @@ def test_the_working_folders_own_file_goes_before_the_shipped_one(working_copy, 
     (working_copy / name).touch()
     assert places.resource(name) == working_copy / name
     assert places.priors()["fashion_mnist_dit"] == working_copy / "resources/priors/fashion_mnist_dit"
+
+
+def test_every_prior_is_in_one_wheel_that_fits_and_says_what_it_may_be_used_for(root):
+    for parts in (places.WORKFLOW, places.MORE_PRIORS):
+        assert sum(path.stat().st_size for path in places.files_of(root, parts)) < 100 * 10**6
+    for folder in (root / "resources/priors").glob("*/"):
+        carried = [f"resources/priors/{folder.name}" in parts for parts in (places.WORKFLOW, places.MORE_PRIORS)]
+        assert sorted(carried) == [False, True]
+        terms = root / f"packaging/licences/{folder.name}.txt"
+        if terms.exists():
+            assert (folder / "LICENSE").read_text(encoding="utf-8") == terms.read_text(encoding="utf-8")
+
+
+def test_what_is_trained_to_be_shipped_has_its_terms_and_its_wheel(root):
+    script = runpy.run_path(str(root / "benchmarks/train_priors.py"))
+    for name in script["SETS"]:
+        assert (script["LICENCES"] / f"{name}.txt").read_text(encoding="utf-8").startswith("These network weights")
+        assert f"resources/priors/{name}" in (*places.WORKFLOW, *places.MORE_PRIORS)
 
 
 def test_a_repository_around_an_installed_package_is_not_its_commit(monkeypatch):

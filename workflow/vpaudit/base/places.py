@@ -8,12 +8,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 # What a working copy is made of: in vpaudit's wheel, and in that of vpaudit-priors, as none may be larger than 100 MB.
+# The latter holds the priors that are for research only, or of images without a licence.
 WORKFLOW = (
     "environment.yml", "rules", "config", "profiles", "workflow/report", "workflow/run.sh", "resources/data/README.md",
     "resources/data/fashion_mnist_6000_2000.npz", "resources/priors/fashion_mnist_dit",
-    "resources/priors/fashion_mnist_gaussian", "Snakefile",
+    "resources/priors/fashion_mnist_gaussian", "resources/priors/chest_xray_64", "Snakefile",
 )  # fmt: skip
-MORE_PRIORS = ("resources/priors/cifar10_unet",)
+MORE_PRIORS = tuple(f"resources/priors/{name}" for name in ("cifar10", "cifar10_unet", "faces_64", "photographs"))
 
 
 def is_working_copy(folder: Path) -> bool:
