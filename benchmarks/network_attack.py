@@ -30,7 +30,7 @@ from vpaudit.opacus.clipped import ClippedGradient, Derivative
 from vpaudit.opacus.posterior import Adversary, Effort, posterior_samples
 from vpaudit.sampling.samplers import noise_levels
 
-EFFORT, DRAWS = Effort(levels=12, newton=1, products=6), 2
+EFFORT, DRAWS = Effort(levels=18, newton=1, products=3), 2
 ATTACKS = ("posterior", "dlg", "cosine", "guided")
 BUDGET = 340  # evaluations, as many as `posterior` needs
 TOTAL_VARIATION, GUIDANCE = 1e-2, 0.2

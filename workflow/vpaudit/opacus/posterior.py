@@ -5,8 +5,10 @@ is annealed from above all structure down to a grey level, and each level is dec
 al. 2407.01521): from x_t = x0 + s_t z an x0 is drawn from p(x0 | x_t, y), and fresh noise of the next level is added to
 it. Whatever the number of levels, the chain is exact if that draw is.
 
-Given x_t the image is taken as normal, with the prior's own mean D(x_t, s_t) and the covariance V that a Gaussian prior
-has at that noise, U diag(l s_t^2 / (l + s_t^2)) U'. A draw is then the x0 = D + V^1/2 u that minimises
+Given x_t the image is taken as normal, with the prior's own mean D(x_t, s_t) and a covariance V of the form that a
+Gaussian prior has at that noise, c U diag(l s_t^2 / (l + s_t^2)) U'. The trace of the prior's own covariance is s_t^2
+div D (Tweedie), so c says how much surer it is than the Gaussian; a difference of D along one random vector estimates
+it. A draw is then the x0 = D + V^1/2 u that minimises
 
     |u - e|^2 + |f(x0) - y - sigma e'|^2 / sigma^2,    e, e' standard normal
 
@@ -29,6 +31,7 @@ from vpaudit.opacus.leak import Gaussian
 from vpaudit.sampling.samplers import noise_levels
 
 LEAST_NOISE = 1e-4  # of C: what an adversary takes sigma for where there is none
+DIFFERENCE, SUREST = 0.1, 1e-3  # step of a difference of D, of the noise level; the least c
 HALVINGS = 4  # of a Gauss-Newton step that does not descend
 
 
@@ -37,14 +40,14 @@ class Effort:
     """How long to try.
 
     Attributes:
-        levels: noise levels, each a network evaluation of the prior, >= 1; start: the first, > 0.
+        levels: noise levels, each two network evaluations of the prior, >= 1; start: the first, > 0.
         newton: Gauss-Newton steps a level; products: products with df/dx and its transpose in each, at most.
     """
 
     levels: int = 24
     start: float = 40.0
-    newton: int = 2
-    products: int = 6
+    newton: int = 1
+    products: int = 4
 
 
 DEFAULT = Effort()
@@ -75,6 +78,15 @@ class Adversary:
         asked = x[None] if self.prior is self.gaussian else x[None].float()
         return self.prior.denoise(asked, level[None].to(asked.dtype), labels)[0].to(x)
 
+    def sureness(self, x, level, label, mean: torch.Tensor, probe: torch.Tensor) -> float:
+        """c in (0, 1]: the trace of the prior's covariance given x_t, over the Gaussian's; probe: (C, H, W) of +-1."""
+        if self.prior is self.gaussian:
+            return 1.0
+        nearby = self.mean(x + DIFFERENCE * level * probe, level, label)
+        divergence = float((probe * (nearby - mean)).double().sum() / (DIFFERENCE * level))
+        variances = self.gaussian.variances.double()
+        return min(max(divergence / float((variances / (variances + float(level) ** 2)).sum()), SUREST), 1.0)
+
 
 def posterior_samples(
     gradient: ClippedGradient, seen: torch.Tensor, sigma: float, adversary: Adversary, key: tuple, draws: int = 1,
@@ -102,17 +114,19 @@ def _sample(gradient, seen, sigma: float, adversary: Adversary, key: tuple, leve
     for now, then in itertools.pairwise(levels):
         centre = adversary.mean(x, now, gradient.label)
         target = seen + sigma * coordinates()[0].to(seen)
-        draw = Draw(gradient, target, sigma, centre, Spread(gaussian, float(now)), pixels()[0].to(seen))
+        sureness = adversary.sureness(x, now, gradient.label, centre, pixels()[0].sign().to(seen))
+        spread = Spread(gaussian, float(now), sureness)
+        draw = Draw(gradient, target, sigma, centre, spread, pixels()[0].to(seen))
         x = draw.nearest(effort) + then * pixels()[0].to(seen)
     return x
 
 
 class Spread:
-    """V^1/2 at a noise level s_t, between images (C, H, W) and coordinates of the same shape; S^1/2 without a level."""
+    """V^1/2 at a noise level s_t and c, S^1/2 without these: from coordinates to images, both (C, H, W), and back."""
 
-    def __init__(self, gaussian: Gaussian, level: float = float("inf")):
+    def __init__(self, gaussian: Gaussian, level: float = float("inf"), sureness: float = 1.0):
         variances = gaussian.variances.flatten().double()
-        self.gaussian, self.root = gaussian, (variances / (1 + variances / level**2)).sqrt()
+        self.gaussian, self.root = gaussian, (sureness * variances / (1 + variances / level**2)).sqrt()
 
     def image(self, u: torch.Tensor) -> torch.Tensor:
         """V^1/2 u."""
