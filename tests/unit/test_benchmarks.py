@@ -7,9 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+from vpaudit import data
+from vpaudit.base import pixels
 from vpaudit.base.randomness import generator
 from vpaudit.experiments.peers.figure import contest
+from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.network import NetworkPrior
+from vpaudit.priors.radial import RadialPrior
 from vpaudit.priors.train import build_network, build_scheduler
 from vpaudit.sampling import samplers
 from vpaudit.study.config import Training
@@ -109,3 +113,42 @@ def test_how_far_two_processors_are_apart(root, monkeypatch):
     assert table["image"].tolist() == pytest.approx([0.01, 2.0])
     assert table["mean"].tolist() == pytest.approx([0.005, 2.0])
     assert table["within"].tolist() == [0.5, 1.0]
+
+
+def test_the_matrix_of_priors_and_domains_tells_who_knows_what(root, monkeypatch, tmp_path, capsys):
+    """Two small Gaussians, each on its own kind and on the other's: below the images' spectrum at home alone."""
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import prior_matrix
+
+    sets = {"fashion_mnist": ("clothes", "MIT"), "digits": ("digits", ""), "faces_of_nobody": ("nobody", "")}
+    fitted = {
+        about[0]: GaussianPrior.fit(pixels.from_uint8(data.load(card, "train").images[:1000]))
+        for card, about in list(sets.items())[:2]
+    }
+    monkeypatch.setattr(prior_matrix, "SETS", sets)
+    monkeypatch.setattr(prior_matrix, "rows", lambda: iter(prior_matrix.Row(*item) for item in fitted.items()))
+    place = ["--results", str(tmp_path / "tables"), "--figures", str(tmp_path / "figures")]
+    monkeypatch.setattr(sys, "argv", ["prior_matrix", "--images", "12", *place])
+    prior_matrix.main()
+    assert "without nobody: no data set 'faces_of_nobody'" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "tables/matrix.csv")
+    assert len(table) == 4 * len(prior_matrix.MU)
+    assert set(table["n"]) == {12}
+    assert (table["low"] <= table["mse"]).all()
+    assert (table["ratio_low"] <= table["ratio"]).all()
+    ratio = table[table["mu"] == 20].set_index(["prior", "domain"])["ratio"]
+    for own, other in (("clothes", "digits"), ("digits", "clothes")):
+        assert ratio[own, own] < 1 < ratio[other, own]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["fashion_mnist.png", "matrix.png"]
+
+
+def test_priors_stand_in_the_matrix_beside_their_gaussians(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import prior_matrix
+
+    rows = {row.name: row for row in prior_matrix.rows()}
+    assert {"fashion_mnist_dit", "fashion_mnist_dit, Gaussian"} <= set(rows)
+    grey, colour = torch.zeros(2, 1, 40, 40), torch.zeros(2, 3, 40, 40)
+    assert rows["fashion_mnist_dit"].takes(grey) == (1, 28, 28)
+    assert rows["fashion_mnist_dit"].takes(colour) is None
+    assert prior_matrix.Row("any", RadialPrior.fit([torch.rand(4, 3, 40, 40)])).takes(grey) == (3, 40, 40)

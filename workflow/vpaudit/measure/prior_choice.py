@@ -60,29 +60,53 @@ def brought(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return images.clamp(LOW, HIGH)
 
 
-def score(prior: Denoiser, shape: Sequence[int], images: torch.Tensor, seed: int, card: dict | None = None) -> Score:
-    """Of a prior on some images.
+@dataclass(frozen=True)
+class Asked:
+    """A prior asked for some images: x, estimate float32 (M N, C, H, W) at its shape, sigma (M N,), mu by mu."""
+
+    x: torch.Tensor
+    sigma: torch.Tensor
+    estimate: torch.Tensor
+    mus: int
+
+    def errors(self, images: torch.Tensor) -> np.ndarray:
+        """float64 (M, N): mean squared error per pixel, at the shape of the images (N, C', H', W')."""
+        wanted = images.repeat(self.mus, 1, 1, 1)
+        return self._by_mu((brought(self.estimate, images.shape[1:]) - wanted).square())
+
+    def own_errors(self) -> np.ndarray:
+        """float64 (M, N): the same at the prior's shape."""
+        return self._by_mu((self.estimate - self.x).square())
+
+    def _by_mu(self, squares: torch.Tensor) -> np.ndarray:
+        return squares.double().flatten(1).mean(1).reshape(self.mus, -1).numpy()
+
+
+def ask(prior: Denoiser, shape: Sequence[int], images: torch.Tensor, seed: int, mus: Sequence[float] = MU) -> Asked:
+    """Posterior means after releases at each mu.
 
     Args:
         shape: (C, H, W) at which the prior is asked; it sees no more noise than it knows, which costs it nothing.
-        images: float32 (N, C', H', W') in [-1, 1]; card: the prior's, for its error on images of its own kind.
+        images: float32 (N, C', H', W') in [-1, 1].
     """
-    x = brought(images, shape).repeat(len(MU), 1, 1, 1)
-    mu = torch.tensor(MU).repeat_interleave(len(images))
+    x = brought(images, shape).repeat(len(mus), 1, 1, 1)
+    mu = torch.tensor(mus).repeat_interleave(len(images))
     sigma = (x.flatten(1).norm(dim=1) / mu).clamp(max=prior.sigma_max)
-    noise = KeyedNoise([(seed, "prior choice", float(m), i % len(images)) for i, m in enumerate(mu)], x.shape[1:])()
-    estimate = prior.denoise(x + per_image(sigma) * noise, sigma)
-    errors = _by_mu(brought(estimate, images.shape[1:]) - images.repeat(len(MU), 1, 1, 1))
+    keys = [(seed, "prior choice", float(m), i % len(images)) for i, m in enumerate(mu)]
+    noise = KeyedNoise(keys, x.shape[1:])()
+    return Asked(x, sigma, prior.denoise(x + per_image(sigma) * noise, sigma), len(mus))
+
+
+def score(prior: Denoiser, shape: Sequence[int], images: torch.Tensor, seed: int, card: dict | None = None) -> Score:
+    """Of a prior on some images: see `ask`; card: the prior's, for its error on images of its own kind."""
+    asked = ask(prior, shape, images, seed)
+    errors = asked.errors(images).mean(1).tolist()
     usual = (card or {}).get("held_out_mse_by_sigma")
     if not usual:
         return Score(errors, [])
     levels, values = np.log([[float(s), error] for s, error in usual.items()]).T
-    own = torch.from_numpy(np.exp(np.interp(sigma.log().numpy(), levels, values)))
-    return Score(errors, [e / float(kind.mean()) for e, kind in zip(_by_mu(estimate - x), own.view(len(MU), -1))])
-
-
-def _by_mu(differences: torch.Tensor) -> list[float]:
-    return differences.double().square().reshape(len(MU), -1).mean(1).tolist()
+    own = np.exp(np.interp(asked.sigma.log().numpy(), levels, values)).reshape(len(MU), -1)
+    return Score(errors, (asked.own_errors().mean(1) / own.mean(1)).tolist())
 
 
 def own_spectrum(images: torch.Tensor, seed: int) -> Score:
