@@ -6,8 +6,10 @@ import torch
 from scipy.stats import kstest
 from torch import nn
 
+from vpaudit.attack.gradients import Released
 from vpaudit.base.errors import VpauditError
 from vpaudit.opacus.clipped import ClippedGradient
+from vpaudit.opacus.mixed import batch_sample
 from vpaudit.opacus.posterior import Adversary, Effort, posterior_samples
 from vpaudit.priors.gaussian import GaussianPrior
 
@@ -79,3 +81,25 @@ def test_priors_of_two_shapes_are_refused(prior):
     other = GaussianPrior.fit(torch.randn(20, 1, 3, 3))
     with pytest.raises(VpauditError, match="a Gaussian prior of"):
         Adversary(prior, other)
+
+
+def test_images_that_share_rows_have_the_exact_joint_posterior(prior):
+    """Two rows, three images: least squares separates the third alone; the covariance of images is exact too."""
+    mixing = torch.tensor([[1.0, 0.7, 0.0], [0.0, 0.0, 1.3]], dtype=torch.float64)
+    factor = prior.basis.double() * prior.variances.double().sqrt()
+    stacked = torch.kron(torch.eye(3, dtype=torch.float64), factor @ factor.T)
+    rows = torch.kron(mixing, torch.eye(4, dtype=torch.float64))
+    covariance = torch.linalg.inv(torch.linalg.inv(stacked) + rows.T @ rows / SIGMA**2)
+    mean, rng = prior.mean.flatten().double().repeat(3), torch.Generator().manual_seed(8)
+    found = []
+    for number in range(150):
+        x = mean + torch.linalg.cholesky(stacked) @ torch.randn(12, generator=rng, dtype=torch.float64)
+        seen = rows @ x + SIGMA * torch.randn(8, generator=rng, dtype=torch.float64)
+        expected = covariance @ (torch.linalg.solve(stacked, mean) + rows.T @ seen / SIGMA**2)
+        released = Released(seen.view(2, 4), SIGMA, mixing, torch.empty(0))
+        sample = batch_sample(released, [0, 0, 0], Adversary(prior, prior), (number,), EFFORT)
+        found.append(torch.linalg.solve(torch.linalg.cholesky(covariance), sample.flatten() - expected))
+    found = torch.stack(found).numpy()
+    assert np.abs(found.mean(axis=0)).max() < 4 / 150**0.5
+    assert np.abs(np.cov(found.T) - np.eye(12)).max() < 0.45
+    assert kstest(found.ravel(), "norm").pvalue > 1e-3
