@@ -12,7 +12,7 @@ import jinja2
 
 from vpaudit.base import files, labels
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.docs import architecture, claims, config, engine, pipeline
+from vpaudit.commands.docs import architecture, claims, config, engine, own_training, pipeline
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ PAGES = [
     Page("README.md", "readme.md.j2", claims.readme, between="findings"),
     Page("docs/replication.md", "replication.md.j2", claims.replication),
     Page("docs/engine.md", "engine.md.j2", engine.page),
+    Page("docs/own-training.md", "own-training.md.j2", own_training.attacks, between="attacks"),
 ]
 
 
