@@ -13,8 +13,8 @@ from vpaudit.base.randomness import generator
 from vpaudit.commands.audit import budget, job
 from vpaudit.commands.audit import prior as priors
 from vpaudit.commands.main import main
-from vpaudit.measure import prior_choice
-from vpaudit.priors import find, train
+from vpaudit.measure import prior_choice, prior_mismatch
+from vpaudit.priors import find, network, train
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.radial import RadialPrior
 from vpaudit.study.config import Training
@@ -73,6 +73,21 @@ def test_far_from_its_own_kind_a_prior_does_not_know_images():
     assert not prior_choice.score(prior, prior.shape, few, 0, {"held_out_mse_by_sigma": levels}).knows(spectrum)
     easy = {s: 1.0 for s in levels}
     assert prior_choice.score(prior, prior.shape, few, 0, {"held_out_mse_by_sigma": easy}).knows(spectrum)
+
+
+def test_what_is_usual_at_any_size_is_what_the_prior_expects_there(at_hand):
+    """Images of the any-size prior itself, at sizes its card knows nothing of: no excess, though the errors differ."""
+    prior, errors = network.load(find.folder("any"), rows=16), {}
+    crops = prior.base.colour(torch.randn((64, 3, 64, 64), generator=generator("crops"))) + prior.base.mean
+    measured = prior_mismatch.errors(prior, crops, range(64), (0.1, 1.0, 10.0))
+    card = {"held_out_mse_by_sigma": {str(s): float(e.mean()) / crops[0].numel() for s, e in measured.items()}}
+    for side in (32, 64, 160):
+        x = prior.base.colour(torch.randn((24, 3, side, side), generator=generator("larger"))) + prior.base.mean
+        found = prior_mismatch.errors(prior, x, range(24), (0.1, 1.0, 10.0))
+        for s, usual in prior_mismatch.usual(card, prior, x.shape[1:]).items():
+            errors[side, s] = float(found[s].mean()) / x[0].numel()
+            assert errors[side, s] == pytest.approx(usual, rel=0.25)
+    assert errors[160, 10.0] < 0.6 * errors[32, 10.0]
 
 
 # ---------------------------------------------------------------- the choice

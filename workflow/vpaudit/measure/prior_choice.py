@@ -18,6 +18,7 @@ import torch
 from vpaudit.base.denoiser import Denoiser
 from vpaudit.base.pixels import HIGH, LOW, per_image
 from vpaudit.base.randomness import KeyedNoise
+from vpaudit.measure import prior_mismatch
 from vpaudit.priors.radial import RadialPrior
 
 MU = (5.0, 20.0, 100.0, 500.0)  # from where hardly anything is seen to where all but detail is
@@ -101,10 +102,10 @@ def score(prior: Denoiser, shape: Sequence[int], images: torch.Tensor, seed: int
     """Of a prior on some images: see `ask`; card: the prior's, for its error on images of its own kind."""
     asked = ask(prior, shape, images, seed)
     errors = asked.errors(images).mean(1).tolist()
-    usual = (card or {}).get("held_out_mse_by_sigma")
+    usual = prior_mismatch.usual(card or {}, prior, shape)
     if not usual:
         return Score(errors, [])
-    levels, values = np.log([[float(s), error] for s, error in usual.items()]).T
+    levels, values = np.log(list(usual.items())).T
     own = np.exp(np.interp(asked.sigma.log().numpy(), levels, values)).reshape(len(MU), -1)
     return Score(errors, (asked.own_errors().mean(1) / own.mean(1)).tolist())
 

@@ -43,6 +43,27 @@ def errors(prior, images, keys, levels=HELD_OUT_SIGMAS):
     return found
 
 
+def usual(card: dict, prior, shape) -> dict[float, float]:
+    """Squared error per pixel on images of the prior's own kind by noise s, as its card gives it; empty if it does not.
+
+    The card of a prior of any size gives that of crops. At another (C, H, W) it is taken to be larger or smaller as
+    that of the Gaussian prior is, which the network corrects and whose error is known at each size.
+    """
+    from vpaudit.base.denoiser import AnySize
+    from vpaudit.priors.batches import SIDES
+
+    found = {float(s): error for s, error in card.get("held_out_mse_by_sigma", {}).items()}
+    if not found or not isinstance(prior.shape, AnySize):
+        return found
+    here, crop = (prior.gaussian.at(*size).variances.double() for size in (shape[1:], (SIDES[0], SIDES[0])))
+    return {s: error * float(_least(here, s) / _least(crop, s)) for s, error in found.items()}
+
+
+def _least(variances, s: float):
+    """Mean squared error of the posterior mean under a Gaussian prior of these variances."""
+    return (variances * s**2 / (variances + s**2)).mean()
+
+
 def excess(table: pd.DataFrame, at: float) -> dict:
     """The distance at noise `at` and above.
 

@@ -16,9 +16,9 @@ def domain(config: Config, layout: Layout, device: str = "auto") -> None:
     x, _, ids = read_targets(layout)
     network = Priors(config, layout, device).network
     card = layout.prior_card
-    if "held_out_mse_by_sigma" in card:
-        kind, count = f"{card['held_out_images']} held-out images", x[0].numel()
-        usual = {float(s): count * v for s, v in card["held_out_mse_by_sigma"].items()}
+    usual = {s: x[0].numel() * error for s, error in prior_mismatch.usual(card, network, x.shape[1:]).items()}
+    if usual:
+        kind = f"{card['held_out_images']} held-out images"
         measured = prior_mismatch.errors(network, x, [(config.seed, i) for i in ids.tolist()], usual)
     else:
         keys, kind = list(range(prior_mismatch.SAMPLES)), f"{prior_mismatch.SAMPLES} samples of the prior"
