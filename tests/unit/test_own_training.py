@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vpaudit.base.errors import VpauditError
+from vpaudit.commands.docs import own_training
 from vpaudit.commands.main import main
 from vpaudit.opacus import Run
 from vpaudit.opacus.audit import RecordedStep, Scaling
@@ -44,7 +45,7 @@ def test_the_audit_of_a_run_says_what_its_step_leaks(run, capsys, tmp_path):
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "noise multiplier 0.6, expected batch 8" in said
-    assert "malicious server" in said
+    assert "a malicious server reaches the worst case" in " ".join(said.split())
     table = pd.read_csv(out / "step-2" / "leaks.csv")
     assert list(table.layer) == ["0", "3", "7", "9", "all"]
     assert (table.equivalent_mu > 0).all()
@@ -95,3 +96,18 @@ def test_what_cannot_be_audited_is_named(run, capsys, options, message):
 def test_an_audit_needs_images_or_a_run(capsys):
     assert main(["audit", "--epsilon", "8"]) == 2
     assert "recorded training" in capsys.readouterr().err
+
+
+def test_the_table_of_attacks_holds_the_paired_difference_to_the_best_other(tmp_path, monkeypatch):
+    rows = [("posterior", 1.0, 3.0), ("posterior, one", 0.1, 0.1), ("good", 2.0, 5.0), ("bad", 9.0, 9.0)]
+    table = pd.DataFrame(
+        [(0.5, name, image, metric, value) for name, *pair in rows for image, value in enumerate(pair)
+         for metric in ("mse", "lpips_vgg_64", "seconds")],
+        columns=["noise_multiplier", "attack", "image", "metric", "value"],
+    )  # fmt: skip
+    table.to_parquet(tmp_path / "attacks.parquet")
+    monkeypatch.setattr(own_training, "RECORD", tmp_path / "attacks.parquet")
+    row = own_training.attacks()["rows"][0]
+    assert (row["best"], row["means"][0]) == ("good", 2.0)
+    assert row["value"] == pytest.approx(-1.5)
+    assert row["low"] < -1.5 < row["high"]

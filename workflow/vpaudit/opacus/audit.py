@@ -5,6 +5,7 @@ their clipped gradients from the noisy sum, and what is left is one image's clip
 """
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -166,12 +167,16 @@ def sentence(step: RecordedStep, findings: list[Finding]) -> str:
     setting = step.setting
     mus = [found.layers[-1].equivalent_mu for found in findings]
     departure = sum(found.departure for found in findings) / len(findings)
-    return f"""\
-At your setting (noise multiplier {setting.noise_multiplier:g}, expected batch {setting.divisor:g}) this network's
-gradients at step {setting.step} leave an equivalent mu of {sum(mus) / len(mus):.3g} ({min(mus):.3g} to {max(mus):.3g}
-over {len(mus)} images). A layer planted by a malicious server has {1 / setting.noise_multiplier:.3g}.
-
-This is measured for small changes of these images, at these weights, by an adversary that knows the
-weights, the class and the rest of the batch. For changes as large as what stays uncertain the
-linearisation is off by {departure:.0%}. It is no bound: a malicious server reaches the worst case, and
-only differential privacy limits what it learns (vpaudit bound, vpaudit account)."""
+    found = (
+        f"At your setting (noise multiplier {setting.noise_multiplier:g}, expected batch {setting.divisor:g}) this "
+        f"network's gradients at step {setting.step} leave an equivalent mu of {sum(mus) / len(mus):.3g} "
+        f"({min(mus):.3g} to {max(mus):.3g} over {len(mus)} images). A layer planted by a malicious server has "
+        f"{1 / setting.noise_multiplier:.3g}."
+    )
+    limits = (
+        "This is measured for small changes of these images, at these weights, by an adversary that knows the weights, "
+        "the class and the rest of the batch. For changes as large as what stays uncertain the linearisation is off by "
+        f"{departure:.0%}. It is no bound: a malicious server reaches the worst case, and only differential privacy "
+        "limits what it learns (vpaudit bound, vpaudit account)."
+    )
+    return "\n\n".join(textwrap.fill(paragraph, 100) for paragraph in (found, limits))
