@@ -29,7 +29,6 @@ from vpaudit.base.denoiser import AnySize, Denoiser
 from vpaudit.base.errors import VpauditError
 from vpaudit.measure import prior_choice
 from vpaudit.priors import find, gaussian, network, samples
-from vpaudit.priors.radial import RadialPrior
 from vpaudit.privacy.mechanism import Mechanism, Observation, release_analytic
 from vpaudit.report.figures import style as styles
 from vpaudit.study.config import Attack
@@ -90,7 +89,7 @@ def matrix(priors: list[Row], images: dict[str, torch.Tensor]) -> pd.DataFrame:
     """Columns prior, domain, mu; mse, low, high; ratio, ratio_low, ratio_high; n; milliseconds of an evaluation."""
     found = []
     for card, x in images.items():
-        usual = prior_choice.ask(RadialPrior.fit([x]), x.shape[1:], x, 0, MU).errors(x).T
+        usual = prior_choice.spectrum_errors(x, 0, MU).T
         for row in tqdm(priors, desc=SETS[card][0], disable=None, ncols=79):
             shape = row.takes(x)
             if shape is None:

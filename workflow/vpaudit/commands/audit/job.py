@@ -25,14 +25,13 @@ from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
 from vpaudit.commands.audit import answer, budget
 from vpaudit.commands.audit.output import Output
-from vpaudit.commands.audit.prior import Prior, own_side
+from vpaudit.commands.audit.prior import FEWEST, Prior, check_enough, own_side
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import MEASURED, Layout
 
 PRIVATE = 0o077  # taken from the rights of every file
 TABLES = (*MEASURED, "bounds", "domain", "participation")
-FEWEST = 4  # images that an audit needs: correlations and intervals are over images
 FEW = 20  # images below which intervals say little
 IMAGE_FIGURES = ("reconstructions",)
 IMAGE_URI = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,([A-Za-z0-9+/=]+)")
@@ -111,11 +110,7 @@ def prepare(
     if limit < FEWEST:
         raise VpauditError(f"--limit {limit} must be >= {FEWEST}", "each image is compared with others; 20 are better")
     reading = data.read_local(images, side, channels == 1, "", channels == 3, seed, max(data.local.MOST, limit))
-    if len(reading.images) < FEWEST:
-        raise VpauditError(
-            f"only {len(reading.images)} usable images, at least {FEWEST} are needed: {'; '.join(reading.lines())}",
-            "each image is compared with others; add some, better 20 in all",
-        )
+    check_enough(reading)
     chosen = data.select(reading.images, min(limit, len(reading.images)), seed)
     flat = pixels.signed(chosen.images).reshape(len(chosen), -1)
     norms = [*np.linalg.norm(flat, axis=1), _typical_norm(prior)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch is imported when a prior is asked, not before
 
     from vpaudit.measure.prior_choice import Score
 
+FEWEST = 4  # images that an audit needs: correlations and intervals are over images
 LARGEST = 256  # side to which an any-size prior's images are brought unless another is asked for
 
 
@@ -92,6 +93,15 @@ def own_side(images: str, size: int | None) -> int:
     return size or min(data.usual_side(images), LARGEST)
 
 
+def check_enough(reading: data.Reading) -> None:
+    """Raise unless enough images are usable."""
+    if len(reading.images) < FEWEST:
+        raise VpauditError(
+            f"only {len(reading.images)} usable images, at least {FEWEST} are needed: {'; '.join(reading.lines())}",
+            "each image is compared with others; add some, better 20 in all",
+        )
+
+
 def best(images: str, gaussian: str | None, size: int | None, grey: bool, seed: int) -> Prior:
     """Of the priors at hand the one that leaves the least error on a few of the images.
 
@@ -107,6 +117,7 @@ def best(images: str, gaussian: str | None, size: int | None, grey: bool, seed: 
 
     side = own_side(images, size)
     reading = data.read_local(images, side, grey, "", not grey, seed, prior_choice.IMAGES)
+    check_enough(reading)
     few = _grey_if_it_is(pixels.from_uint8(reading.images.images))
     scored, refused = [], []
     for name in find.names():
