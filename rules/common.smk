@@ -23,6 +23,7 @@ except VpauditError as error:
 
 PATHS = Layout(STUDY)
 PARTS = shards.names(STUDY)
+FIGURES = captions.drawn(STUDY.model_dump(mode="json"))
 configuration.save(STUDY, PATHS.config)
 PACKAGE = depends.PACKAGE
 

@@ -48,5 +48,5 @@ rule latex:
 
 rule figures:
     input:
-        [PATHS.figure(name, kind) for name in figures.NAMES for kind in figures.KINDS],
+        [PATHS.figure(name, kind) for name in FIGURES for kind in figures.KINDS],
         rules.latex.output,

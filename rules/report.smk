@@ -6,7 +6,7 @@ rule report:
         PATHS.summary,
         PATHS.run,
         [PATHS.table(table) for table in (*MEASURED, "bounds")],
-        [PATHS.figure(name, kind) for name in figures.NAMES for kind in ("png", "csv")],
+        [PATHS.figure(name, kind) for name in FIGURES for kind in ("png", "csv")],
         arrays(),
         code("report"),
     output:

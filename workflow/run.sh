@@ -30,4 +30,4 @@ else
     python -m vpaudit settle --config "$config" --before "$changed"
 fi
 rm -f "$changed"
-python -m vpaudit stage closing --config "$config"
+[ -n "${VPAUDIT_AUDIT:-}" ] || python -m vpaudit stage closing --config "$config"  # an audit gives its own answer

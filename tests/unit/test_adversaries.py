@@ -10,7 +10,7 @@ from vpaudit.attack.participation import Normal
 from vpaudit.base import places
 from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.audit import answer, budget
+from vpaudit.commands.audit import budget, seen
 from vpaudit.commands.audit import job as audit
 from vpaudit.commands.audit import prior as priors
 from vpaudit.priors.gaussian import GaussianPrior
@@ -196,12 +196,12 @@ def test_unknown_participation_is_attacked_and_answered(tmp_path, monkeypatch):
     with np.load(layout.participation(0.2)) as made:
         assert made["unconditional.ddim"].shape == (1, 5, 1, 28, 28)
     for which in (0, 1):
-        rows = answer.seen_by(setup, which, table)
+        rows = seen.seen_by(setup, which, table)
         assert [row["adversary"] for row in rows] == list(ADVERSARIES)
         unknown = next(row for row in rows if row["adversary"] == "participation_unknown")
         assert unknown["mu_low"] <= unknown["mu"] <= unknown["mu_high"]
         assert all(0 < chance < 1 for chance in unknown["named"].values())
-    shares = answer.visible_unknown(table[table["noise_multiplier"] == 0.2], ["mse", "ssim"])
+    shares = seen.visible_unknown(table[table["noise_multiplier"] == 0.2], ["mse", "ssim"])
     assert {(row["attack"], row["metric"]) for row in shares} == {
         (a, m) for a in ("posterior_mean", "ddim") for m in ("mse", "ssim")
     }

@@ -19,7 +19,7 @@ from PIL import Image
 from vpaudit import data
 from vpaudit.base import files, pixels, places
 from vpaudit.base.errors import VpauditError
-from vpaudit.commands.audit import answer, budget
+from vpaudit.commands.audit import answer, budget, page, pdf, seen
 from vpaudit.commands.audit import job as audit
 from vpaudit.commands.audit import prior as priors
 from vpaudit.commands.audit.output import Output
@@ -33,7 +33,7 @@ from vpaudit.report.results import Results, share_recovered
 from vpaudit.stages import data as data_stage
 from vpaudit.stages import participation as stages_participation
 from vpaudit.stages import privatize, reconstruct
-from vpaudit.study.config import Attack, Config
+from vpaudit.study.config import Attack, Config, Success
 from vpaudit.study.layout import Layout
 
 # ---------------------------------------------------------------- the set-up
@@ -320,7 +320,7 @@ def test_visual_mu_is_told_of_attacks_told_lambda_and_not(answered):
     layout, found = answered
     study, rows = Results(layout.results), found["visual_mu"]
     assert {row["attack"] for row in rows} == set(study.visual_mu.query("prior == 'unconditional'")["attack"])
-    assert {row["knows"] for row in rows} == {answer.TOLD, answer.UNTOLD}
+    assert {row["knows"] for row in rows} == {seen.TOLD, seen.UNTOLD}
     assert {row["mu"] for row in rows} == {5.0, 10.0}
     assert all(0 <= row["low"] <= row["value"] <= row["mu"] for row in rows)
     text = " ".join(answer.text(found).split())
@@ -416,7 +416,7 @@ def test_text_says_the_numbers_of_the_tables(answered):
     text = answer.text(found)
     share = words.at(Results(layout.results).recovered("ddim", "ssim"), 10.0)
     assert f"SSIM {words.percent(share)}" in text
-    assert answer.TOLD in text
+    assert seen.TOLD in text
     assert "noise multiplier 0.200, sample rate 1, 4 steps" in text
     assert "lower estimate" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -553,3 +553,81 @@ def test_one_of_the_three_budgets_is_needed(capsys):
         main(["audit", "--images", str(Path("/tmp"))])
     assert stop.value.code == 2
     assert "--epsilon --noise-multiplier --mu" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- one paragraph, page and paper
+
+
+def test_the_paragraph_names_noise_budget_and_limits(answered):
+    found = answered[1]
+    text, noise = found["statement"], found["recommendation"]["noise"][0]
+    assert "30 images were attacked with the prior p" in text
+    assert f"noise multiplier {answer.number(noise['noise_multiplier'])}" in text
+    assert "At no noise tried is it shown that every attack recovers less than 5\u00a0%" in text
+    assert f"the visual µ of no attack exceeds {answer.number(noise['visual_mu_limit'])}" in text
+    assert "among 10, 100 and 1,000 equally likely candidates" in text
+    inside = found["recommendation"] | {"state": "inside"}
+    assert "every attack tried recovers less than 5\u00a0%" in answer.statement(found | {"recommendation": inside})
+
+
+def test_the_answer_stands_at_the_head_of_the_page(answered, tmp_path):
+    layout, found = answered
+    layout = types.SimpleNamespace(results=layout.results, report=tmp_path / "report.html")
+    layout.report.write_text("<body><main>\n<p>the study</p></main>")
+    setup = budget.setup(noise_multiplier=[0.2], steps=4)
+    page.build(layout, setup, found, tmp_path / "shown.html", redact=False)
+    page.build(layout, setup, found, tmp_path / "redacted.html", redact=True)
+    shown, redacted = ((tmp_path / f"{name}.html").read_text() for name in ("shown", "redacted"))
+    assert shown.index("The answer") < shown.index("the study")
+    assert shown.count('<tr><th scope="row">') == len(found["adversaries"]) == 2
+    assert "data:image/png" in shown
+    assert "data:image" not in redacted
+    assert found["statement"] in redacted
+
+
+def test_a_pdf_without_a_browser_is_refused_by_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    assert main(["audit", "--images", "/tmp", "--mu", "5", "--pdf"]) == 2
+    assert "--pdf needs one of chromium" in capsys.readouterr().err
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: "/bin/false")
+    with pytest.raises(VpauditError, match="could not print"):
+        pdf.write(tmp_path / "page.html", tmp_path / "page.pdf")
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- a first look
+
+
+def test_a_first_look_is_a_part_of_the_whole_audit(pictures):
+    first, whole = prepared(pictures, quick=True), prepared(pictures)
+    assert first.config == whole.first_look
+    assert np.array_equal(first.chosen.images, whole.chosen.images[: audit.QUICK])
+    assert set(first.config.mechanism.mu) < set(whole.config.mechanism.mu)
+    assert audit.FIRST_LOOK in first.warnings
+    assert all(a in whole.config.attacks for a in first.config.attacks)
+    assert not any(a.stochastic for a in first.config.attacks)
+
+
+def test_what_a_first_look_computed_is_not_computed_again(pictures, tmp_path, monkeypatch):
+    """Of 12 images the whole audit attacks the two that are left."""
+    attacks, computed = [Attack(name="wiener", kind="wiener")], []
+    monkeypatch.chdir(places.SHIPPED)
+    monkeypatch.setattr(reconstruct, "shard", lambda *a, plain=reconstruct.shard: computed.append(a[2]) or plain(*a))
+    layouts = []
+    for job in (prepared(pictures, quick=True), prepared(pictures)):
+        images = tmp_path / job.config.study / "images.npz"
+        images.parent.mkdir()
+        np.savez(images, x=job.chosen.images)
+        there = job.config.data.model_copy(update={"folder": str(images)})
+        study = job.config.model_copy(update={"attacks": attacks, "data": there, "success": Success(references=[])})
+        layout = Layout(study)
+        layout.results, layout.work = images.parent / "results", images.parent / "work"
+        for before in layouts:
+            audit._take_over(before, layout)
+        data_stage.targets(study, layout)
+        privatize.privatize(study, layout, "5")
+        reconstruct.reconstruct(study, layout, "5", device="cpu")
+        layouts.append(layout)
+    assert [len(job.seen) for job in computed] == [10, 2]
+    made = [np.load(layout.reconstruction("5"))["gaussian.wiener"] for layout in layouts]
+    assert np.array_equal(made[0], made[1][:, :10])

@@ -27,7 +27,7 @@ Finished jobid: 0 (Rule: all)
 
 def test_a_line_a_job_with_the_time_left():
     clock = iter([0.0, 2.0, 20.0, 38.0, 40.0])
-    assert list(follow.told(OUTPUT.splitlines(), lambda: next(clock))) == [
+    assert [text for _, text in follow.told(OUTPUT.splitlines(), lambda: next(clock))] == [
         "[1/4] targets: 2 s, about 38 s left",
         "[2/4] reconstruct 1 of 2: 20 s, about 20 s left",
         "[3/4] reconstruct 2 of 2: 38 s, about 2 s left",
@@ -52,3 +52,12 @@ def test_errors_are_told_in_full_and_all_is_kept(tmp_path):
 
 def test_output_that_names_no_jobs_is_silent():
     assert not list(follow.told(io.StringIO("Nothing to be done.\n")))
+
+
+def test_on_a_terminal_a_stage_has_one_line(tmp_path):
+    """`script` gives the command a terminal of its own."""
+    command = f"{sys.executable} -m vpaudit follow {tmp_path / 'run.log'} < {tmp_path / 'output'}"
+    (tmp_path / "output").write_text(OUTPUT)
+    done = subprocess.run(["script", "-qec", command, "/dev/null"], text=True, capture_output=True, check=True)
+    assert done.stdout.count(follow.AGAIN) == 1  # the second job of reconstruct
+    assert done.stdout.split(follow.AGAIN)[1].startswith("[3/4] reconstruct 2 of 2")

@@ -1,4 +1,4 @@
-"""A run of Snakemake as people want to see it: a line a finished job with the time that is left; the rest in a log.
+"""A run of Snakemake as people want to see it: a line a stage with the time that is left; the rest in a log.
 
 `workflow/run.sh` pipes Snakemake's output through this. Errors and what a job says to the user are passed on.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 # Time of a job over that of one that only starts Python and reads tables; measured on two cores, where not trained.
 COST = {"reconstruct": 9.0, "evaluate": 9.0, "baseline": 5.0, "domain": 5.0, "measurement": 9.0, "train_prior": 60.0}
 FINISHED = re.compile(r"Finished jobid: \d+ \(Rule: (\w+)\)")
+AGAIN = "\x1b[A\x1b[K"  # up to the line before, emptied
 PASSED_ON = re.compile(r"(error|hint|warning): |Error in rule|Exiting because|\w*(Error|Exception)\b")
 
 
@@ -27,8 +28,11 @@ def _run(arguments) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Snakemake ends on it, and its last words are shown
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
     with open(arguments.file, "w", encoding="utf-8") as log:
-        for text in told(_kept(sys.stdin, log)):
-            print(text, flush=True)
+        before = ""
+        for stage, text in told(_kept(sys.stdin, log)):
+            again = bool(stage) and stage == before and sys.stdout.isatty()  # a stage has one line, which moves on
+            print(f"{AGAIN * again}{text}", flush=True)
+            before = stage
 
 
 def _kept(lines: Iterable[str], log) -> Iterator[str]:
@@ -38,18 +42,18 @@ def _kept(lines: Iterable[str], log) -> Iterator[str]:
         yield line
 
 
-def told(lines: Iterable[str], clock=time.monotonic) -> Iterator[str]:
-    """What a person is told of Snakemake's output."""
+def told(lines: Iterable[str], clock=time.monotonic) -> Iterator[tuple[str, str]]:
+    """What a person is told of Snakemake's output: (stage whose job finished, or "" of anything else; text)."""
     started, jobs, done, in_error = clock(), Counter(), Counter(), False
     for line in map(str.rstrip, lines):
         if count := re.fullmatch(r"(\w+) +(\d+)", line):
             jobs[count[1]] = int(count[2])
         elif (finished := FINISHED.search(line)) and finished[1] in jobs:
             done[finished[1]] += 1
-            yield _progress(finished[1], jobs, done, clock() - started)
+            yield finished[1], _progress(finished[1], jobs, done, clock() - started)
         in_error = bool(line) and (in_error or "Error in rule" in line)
         if in_error or PASSED_ON.match(line):
-            yield line
+            yield "", line
 
 
 def _progress(rule: str, jobs: Counter, done: Counter, seconds: float) -> str:

@@ -30,6 +30,7 @@ from scipy.special import expit
 from vpaudit.base import checks
 from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
+from vpaudit.privacy.accounting import gaussian_fit
 from vpaudit.privacy.rero import gamma_of_mu, gamma_poisson
 
 NODES = np.linspace(-12, 12, 9601)  # of a standard normal
@@ -89,3 +90,13 @@ def named(name: str, noise_multiplier: float, sample_rate: float, steps: int, ca
     if name in ("final_model", "participation_unknown"):
         return gamma_poisson(noise_multiplier, sample_rate, steps, 1 / candidates).gamma
     return float(gamma_of_mu(mu(name, noise_multiplier, sample_rate, steps), 1 / candidates))
+
+
+def visual_mu_limit(name: str, noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+    """The most that the visual mu (privacy/success.py) of any attack by this adversary can be, success less delta.
+
+    Of all rounds, and of what follows from them, it is the mu above the whole trade-off curve of the subsampled run.
+    """
+    if name in ("final_model", "participation_unknown"):
+        return gaussian_fit(noise_multiplier, sample_rate, steps, delta).mu
+    return mu(name, noise_multiplier, sample_rate, steps)

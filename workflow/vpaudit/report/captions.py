@@ -32,3 +32,11 @@ def of_experiment(caption: str, config: dict) -> str:
     return (
         f"{caption} n and the 95 % interval of each value: columns n, low, high of the CSV file; seed {config['seed']}."
     )
+
+
+def drawn(config: dict) -> list[str]:
+    """Names of the figures of a study: of samples at random, and of releases without the target, if it has them."""
+    several = any(attack["draws"] > 1 for attack in config["attacks"])
+    compared = bool(config["success"]["references"])
+    has = {"consistency": several, "success": compared, "visual_mu": compared}
+    return [name for name, card in CARDS.items() if "title" in card and has.get(name, True)]

@@ -1,5 +1,6 @@
 """From observations to reconstructions."""
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,10 +37,11 @@ class Job:
         return f"{self.reference}.{prior}.{self.settings.name}".removeprefix(".")
 
     def key(self, config: Config) -> list:
-        """All that the result depends on besides files, for its checkpoint."""
+        """All that the result depends on besides the priors, for its checkpoint: other studies find it by it too."""
         plain = self.settings.model_dump(exclude={"draws", "conditioning"})
         prior = [config.prior.precision, config.prior.rows]
-        shard = [config.seed, *prior, config.jobs.store, self.seen.ids.tolist(), self.reference]
+        seen = hashlib.sha256(b"".join(v.numpy().tobytes() for v in (self.seen.y, self.seen.lam, self.seen.sigma)))
+        shard = [config.seed, *prior, config.jobs.store, self.seen.ids.tolist(), self.reference, seen.hexdigest()]
         return [plain, self.conditioning, self.draw, *shard]
 
 
@@ -47,7 +49,7 @@ def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto")
     """observations/mu=<part>.npz -> reconstructions and references: every attack, conditioning and draw."""
     seen = read_observation(config, layout.observation(part))
     priors = Priors(config, layout, device)
-    inputs = [layout.observation(part), *priors.files(), *[layout.public] * config.public_images]
+    inputs = [*priors.files(), *[layout.public] * config.public_images]
     journal = Journal(layout.work / "reconstruct" / f"mu={part}", depends.code("reconstruct"), inputs)
     todo = {
         layout.reconstruction(part): list(jobs(config, seen)),

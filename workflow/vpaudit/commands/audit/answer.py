@@ -3,6 +3,7 @@
 Every number is one of the tables' with its interval over the images; what is not known is reported as such.
 """
 
+import re
 import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,17 +16,14 @@ from vpaudit.base import files, stats
 from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number, power
+from vpaudit.commands.audit import seen
 from vpaudit.commands.audit.budget import Setup
 from vpaudit.measure import prior_mismatch
 from vpaudit.privacy import accounting, adversaries
 from vpaudit.report import words
-from vpaudit.report.results import Results, projected, share_recovered
+from vpaudit.report.results import Results
 from vpaudit.study.layout import Layout
 
-TOLD = "told λ, which reveals the norm of the image"
-UNTOLD = "not told λ"
-CANDIDATES = (10, 100, 1000)  # among which the chance of being named is told
-SHARE = {"": "value", "_low": "low", "_high": "high"}  # a column's suffix here: its name in `Results.recovered`
 STRONGER = (
     "This is what these attacks reach with this prior. An adversary with a better prior, with other images of this "
     "kind or with candidates for the image may see more: the noise found here is a lower estimate of what is needed, "
@@ -56,19 +54,19 @@ class End:
 def build(layout: Layout, setup: Setup, facts: dict) -> dict:
     """The whole answer, as what JSON knows (NaN as null)."""
     study = Results(layout.results)
-    found = [end(shares, study.margin, *about) for about, shares in recovered(study).items()]
+    found = [end(shares, study.margin, *about) for about, shares in seen.recovered(study).items()]
     distance = distances(pd.read_parquet(layout.table("domain")), study, setup)
     asked = [a.mu for a in setup.asked if a.mu in study.mu]
     unknown = pd.read_parquet(layout.table("participation"))
-    return files.plain(
+    plain = files.plain(
         {
             **facts,
             "budgets": [asdict(b) for b in setup.budgets],
             "delta": setup.delta,
             "asked": [asdict(a) for a in setup.asked],
             "adversary": setup.adversary if setup.simulated else None,
-            "adversaries": [who for k in range(len(setup.budgets)) for who in seen_by(setup, k, unknown)],
-            "visible": visible_to_all(study, setup, unknown),
+            "adversaries": [who for k in range(len(setup.budgets)) for who in seen.seen_by(setup, k, unknown)],
+            "visible": seen.visible_to_all(study, setup, unknown),
             "visual_mu": [row for mu in asked for row in visual_mu(study, mu)],
             "named": {f"{mu:g}": words.named(study, mu) for mu in asked},
             "margin": study.margin,
@@ -79,95 +77,12 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
             "notes": files.read_json(layout.summary)["notes"],
         }
     )
+    return plain | {"statement": statement(plain)}
 
 
-def recovered(study: Results) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """`Results.recovered` by prior, attack and metric, of every attack that was run, told lambda or not."""
-    runs = study.metrics[["prior", "attack"]].drop_duplicates().itertuples(index=False)
-    pairs = [(run.prior, run.attack, metric) for run in runs for metric in study.measured]
-    return {(prior, attack, metric): study.recovered(attack, metric, prior) for prior, attack, metric in pairs}
-
-
-def visible(study: Results, mu: float) -> list[dict]:
-    """At one mu, for each attack with the prior and each metric: distances to own and other targets, and the share.
-
-    Returns:
-        Rows of mu, attack, knows, metric, n, and of own, other and recovered with _low and _high; `upper` is the
-        one-sided limit of the last. Attacks that are told lambda come first.
-    """
-    rows = []
-    for (prior, attack, metric), shares in recovered(study).items():
-        if prior != "unconditional":
-            continue
-        about = {"mu": mu, "attack": attack, "knows": knows(study, attack), "metric": metric}
-        own, others = study.grid(prior, attack, metric), study.others(attack, metric)
-        rows.append(_row(about, own[mu], others[mu], words.at(shares, mu)))
-    return sorted(rows, key=lambda row: row["knows"] == UNTOLD)
-
-
-def visible_to_all(study: Results, setup: Setup, unknown: pd.DataFrame) -> list[dict]:
-    """`visible` at each mu asked, and of each training to who does not know the image's part; `adversary`, `training`.
-
-    Args:
-        unknown: the table `participation`.
-    """
-    rows = []
-    for asked in (a for a in setup.asked if a.mu in study.mu):
-        about = {"adversary": asked.adversary, "training": asked.training, "meaning": asked.meaning}
-        rows += [row | about for row in visible(study, asked.mu)]
-    for training, noise in enumerate(setup.simulated):
-        about = {"adversary": "participation_unknown", "training": training, "meaning": _label(setup, training)}
-        part = unknown[np.isclose(unknown["noise_multiplier"], noise)]
-        rows += [row | about for row in visible_unknown(part, study.measured)]
-    order = {name: place for place, name in enumerate(["", *ADVERSARIES])}
-    return sorted(rows, key=lambda row: (row["training"], order[row["adversary"]], row["mu"]))
-
-
-def _label(setup: Setup, training: int) -> str:
-    which = f", ε = {setup.budgets[training].epsilon:.3g}" if len(setup.budgets) > 1 else ""
-    return ADVERSARIES["participation_unknown"].label + which
-
-
-def visible_unknown(part: pd.DataFrame, measured: list[str]) -> list[dict]:
-    """As `visible`, of what was made of all rounds of one training."""
-    rows, mu = [], float(part["mu"].iloc[0])
-    attacks = [name for name in dict.fromkeys(part["attack"]) if name]
-    for attack, metric in ((attack, metric) for attack in attacks for metric in measured):
-        mine = part[(part["attack"] == attack) & (part["metric"] == metric)]
-        own = mine[mine["kind"] == "own"].pivot_table(index="image", columns="mu", values="value")
-        other = projected(mine[mine["kind"] != "own"]).reindex(own.index)
-        share = share_recovered(own, other, metric).iloc[0]
-        rows.append(_row({"mu": mu, "attack": attack, "knows": TOLD, "metric": metric}, own[mu], other[mu], share))
-    return rows
-
-
-def _row(about: dict, own: pd.Series, other: pd.Series, share: pd.Series) -> dict:
-    row = {**about, "n": len(own), "upper": share["upper"]}
-    for name, values in {"own": own, "other": other}.items():
-        value, low, high = (float(v) for v in stats.bootstrap(values.to_numpy()))
-        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return row | {f"recovered{key}": share[name] for key, name in SHARE.items()}
-
-
-def seen_by(setup: Setup, which: int, unknown: pd.DataFrame) -> list[dict]:
-    """What each adversary of a training sees, who that is, its mu, and the chance that it names the image.
-
-    Returns:
-        Rows of adversary, training, label, sees, who, mu; `named`, at most, by number of candidates; for unknown
-        participation also mu_low and mu_high, of the mean over images of what its rounds were worth, and mu_template,
-        what they are worth to who has an exact template.
-    """
-    budget, rows = setup.budgets[which], []
-    training = (budget.noise_multiplier, budget.sample_rate, budget.steps)
-    for name in setup.noise_for:
-        row = {"adversary": name, "training": which, **asdict(ADVERSARIES[name])}
-        row["mu"] = adversaries.mu(name, *training)
-        if name == "participation_unknown":
-            worth = unknown[np.isclose(unknown["noise_multiplier"], training[0]) & (unknown["metric"] == "mu")]
-            value, low, high = (float(v) for v in stats.bootstrap(worth["value"].to_numpy()))
-            row |= {"mu_template": row["mu"], "mu": value, "mu_low": low, "mu_high": high}
-        rows.append(row | {"named": {str(n): adversaries.named(name, *training, n) for n in CANDIDATES}})
-    return rows
+def statement(found: dict) -> str:
+    """The answer in one paragraph, for whoever decides on the noise to quote."""
+    return re.sub(r"[ \n]+", " ", render("statement.txt.j2", found)).strip()  # a blank before % stays
 
 
 def visual_mu(study: Results, mu: float) -> list[dict]:
@@ -179,14 +94,9 @@ def visual_mu(study: Results, mu: float) -> list[dict]:
     """
     rows = study.visual_mu
     rows = rows[np.isclose(rows["mu"].astype(float), mu) & (rows["prior"] == "unconditional")]
-    found = rows.assign(knows=[knows(study, attack) for attack in rows["attack"]])
+    found = rows.assign(knows=[seen.knows(study, attack) for attack in rows["attack"]])
     columns = ["mu", "attack", "knows", "metric", "value", "low"]
-    return sorted(found[columns].to_dict("records"), key=lambda row: row["knows"] == UNTOLD)
-
-
-def knows(study: Results, attack: str) -> str:
-    """What an attack is told of lambda."""
-    return UNTOLD if study.untold(attack) else TOLD
+    return sorted(found[columns].to_dict("records"), key=lambda row: row["knows"] == seen.UNTOLD)
 
 
 def end(shares: pd.DataFrame, margin: float, prior: str, attack: str, metric: str) -> End:
@@ -229,7 +139,11 @@ def recommend(found: list[End], mu: list[float], setup: Setup) -> dict:
 def _noise(setup: Setup, name: str, mu: float) -> dict:
     """Noise multiplier at which an adversary of the training has this mu, and the training's epsilon."""
     multiplier = adversaries.noise_multiplier(name, mu, setup.sample_rate, setup.steps)
-    return {"adversary": name, "noise_multiplier": multiplier, "epsilon": _epsilon(setup, multiplier)}
+    training = (multiplier, setup.sample_rate, setup.steps)
+    named = {f"{n:,}": adversaries.named(name, *training, n) for n in seen.CANDIDATES}
+    most = adversaries.visual_mu_limit(name, *training, setup.delta)
+    found = {"adversary": name, "noise_multiplier": multiplier, "epsilon": _epsilon(setup, multiplier)}
+    return found | {"named": named, "visual_mu_limit": most}
 
 
 def _epsilon(setup: Setup, noise_multiplier: float) -> float:
@@ -273,20 +187,18 @@ def _warnings(distance: dict, study: Results) -> list[str]:
 
 def text(found: dict) -> str:
     """The answer for people, lines of at most 100 characters or so."""
+    return "\n".join(_wrapped(line) for line in render("answer.txt.j2", found).splitlines())
+
+
+def render(name: str, found: dict, autoescape: bool = False) -> str:
+    """The answer in one of the templates here."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, autoescape=autoescape,
     )  # fmt: skip
-    environment.filters |= {
-        "number": number,
-        "power": power,
-        "whole": words.whole,
-        "share": words.share,
-        "percent": words.percent,
-    }
-    template = environment.get_template("answer.txt.j2")
-    lines = template.render(found, LABELS=LABELS, distance_of=words.distance, ADVERSARIES=ADVERSARIES).splitlines()
-    return "\n".join(_wrapped(line) for line in lines)
+    filters = {"number": number, "power": power, "listed": words.listed, "distance": words.distance}
+    environment.filters |= filters | {"whole": words.whole, "share": words.share, "percent": words.percent}
+    return environment.get_template(name).render(found, LABELS=LABELS, ADVERSARIES=ADVERSARIES)
 
 
 def _wrapped(line: str) -> str:

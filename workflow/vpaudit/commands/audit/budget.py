@@ -132,6 +132,12 @@ def measurable(norms: np.ndarray, max_grad_norm: float, sigma_range, delta: floa
     return float(reach.max() / sigma_range[1]), min(float(reach.min() / sigma_range[0]), most)
 
 
+def quick_grid(asked: list[float], grid: list[float]) -> list[float]:
+    """Of a grid what a first look needs: the mu that are asked for, its smallest, and its largest if that makes two."""
+    chosen = {grid[0], *(m for m in asked if m in grid)}
+    return sorted(chosen if len(chosen) > 2 else {*chosen, grid[-1]})
+
+
 def grid(asked: list[float], low: float, high: float) -> list[float]:
     """The mu that are asked for, as far as they can be measured, and steps of 1, 2, 5 around them; rising.
 

@@ -24,6 +24,8 @@ examples:
   vpaudit audit --images scans.npz --mu 5 10 --limit 32 --dry-run
   vpaudit audit --run run.vpaudit --model my_module:build
 
+Without --quick the same command goes on from a first look; nothing is attacked twice.
+
 exit codes: 0 done; 1 a bug; 2 something you can fix (message and hint); 130 interrupted (the same command goes on)
 """
 
@@ -62,7 +64,9 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
         help="share recovered that counts as nothing, in (0, 1): the answer is the noise that keeps every attack below "
         "it (default: %(default)g)",
     )  # fmt: skip
+    add("--quick", action="store_true", help="a first look within minutes: ten images, few noise levels; see below")
     add("--out", metavar="DIR", help="of page, tables, answer (default: results/<study>/audit of the working folder)")
+    add("--pdf", action="store_true", help="also the page as report.pdf, by the system's Chromium")
     add("--redact", action="store_true", help="put metrics in place of images into --out")
     add("--show-names", action="store_true", help="let the names of folder and files into --out")
     add("--cores", type=int, metavar="N", default=os.cpu_count(), help=">= 1 (default: all; here %(default)s)")
@@ -92,13 +96,15 @@ def _audit(arguments) -> None:
             "give --images DIR and one of --epsilon, --noise-multiplier and --mu; or --run DIR and --model MODULE:NAME",
         )
     from vpaudit.commands import doctor, plan
-    from vpaudit.commands.audit import answer, budget, output
+    from vpaudit.commands.audit import answer, budget, output, pdf
     from vpaudit.commands.audit import job as audit
     from vpaudit.commands.audit import prior as priors
     from vpaudit.study import config
 
     if arguments.cores < 1:
         raise VpauditError(f"--cores {arguments.cores} must be >= 1", "give the number of processor cores")
+    if arguments.pdf:
+        pdf.browser()  # where there is none, that is told before anything is computed
     setup = budget.setup(**options.training(arguments), adversary=arguments.adversary)
     out = Path(arguments.out).resolve() if arguments.out else None
     output.check_apart(arguments.images, *filter(None, [out, places.home() / "results"]))
@@ -120,6 +126,7 @@ def _audit(arguments) -> None:
         margin=arguments.margin,
         redact=arguments.redact,
         show_names=arguments.show_names,
+        quick=arguments.quick,
     )
     cost = "\n".join([*prior.remarks, plan.text(plan.plan(job.config, prior.calls_per_second, job.shape), 1)])
     if arguments.dry_run:
@@ -131,7 +138,7 @@ def _audit(arguments) -> None:
         print(config.dump(job.config), end="")
         return
     _say("\n".join(job.reading.lines()), cost)
-    found = audit.run(job, out, arguments.cores)
+    found = audit.run(job, out, arguments.cores, arguments.pdf)
     print(answer.text(found))
     reasons = places.home() / "results" / found["study"] / "left_out.csv"
     left = f" (with reasons: {reasons})" if job.reading.left_out() else ""

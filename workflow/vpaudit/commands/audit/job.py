@@ -23,15 +23,21 @@ from vpaudit.base import files, pixels, places
 from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
-from vpaudit.commands.audit import answer, budget
+from vpaudit.commands.audit import answer, budget, page, pdf
 from vpaudit.commands.audit.output import Output
 from vpaudit.commands.audit.prior import FEWEST, Prior, check_enough, own_side
 from vpaudit.study import config as configuration
 from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import MEASURED, Layout
 
+STDERR = 2  # the answer alone goes to the standard output
 PRIVATE = 0o077  # taken from the rights of every file
 TABLES = (*MEASURED, "bounds", "domain", "participation")
+QUICK = 10  # images of a first look, and of every shard, so that what it computed is found again
+FIRST_LOOK = (
+    "A first look (--quick): at most ten images, few noise levels, no random samples, no visual µ. The same command "
+    "without --quick goes on from what it computed."
+)
 FEW = 20  # images below which intervals say little
 IMAGE_FIGURES = ("reconstructions",)
 IMAGE_URI = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,([A-Za-z0-9+/=]+)")
@@ -47,6 +53,7 @@ class Job:
     setup: budget.Setup
     warnings: list[str]
     show_names: bool
+    first_look: Config | None = None  # whose checkpoints this one takes over, if it was run
 
     def names(self) -> list[str]:
         """The file each audited image came from."""
@@ -87,6 +94,7 @@ def prepare(
     redact: bool = False,
     show_names: bool = False,
     margin: float = Config().evaluate.margin,
+    quick: bool = False,
     seed: int = Config().seed,
 ) -> Job:
     """Read the images and make the study's configuration; writes nothing.
@@ -111,19 +119,30 @@ def prepare(
         raise VpauditError(f"--limit {limit} must be >= {FEWEST}", "each image is compared with others; 20 are better")
     reading = data.read_local(images, side, channels == 1, "", channels == 3, seed, max(data.local.MOST, limit))
     check_enough(reading)
-    chosen = data.select(reading.images, min(limit, len(reading.images)), seed)
+    chosen = _chosen(reading.images, limit, seed)
     flat = pixels.signed(chosen.images).reshape(len(chosen), -1)
     norms = [*np.linalg.norm(flat, axis=1), _typical_norm(prior)]
     low, high = budget.measurable(np.array(norms), max_grad_norm, prior.sigma_range, setup.delta)
-    grid = budget.grid([a.mu for a in setup.asked], low, high)
+    asked = [a.mu for a in setup.asked]
+    grid = budget.grid(asked, low, high)
     warnings = [*prior.warnings, *(_outside(a, low, high) for a in setup.asked if not low <= a.mu <= high)]
     if len(chosen) < FEW:
         warnings.append(
             f"Only {len(chosen)} images: limits are wide, so more noise is asked for than more images would need."
         )
     warnings += _known(prior.gaussian, reading.images)
-    config = _study(chosen, grid, setup, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
-    return Job(config, reading, chosen, setup, warnings, show_names)
+    options = (setup, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
+    first = _study(chosen[:QUICK], budget.quick_grid(asked, grid), *options, quick=True)
+    if quick:
+        return Job(first, reading, chosen[:QUICK], setup, [FIRST_LOOK, *warnings], show_names)
+    return Job(_study(chosen, grid, *options), reading, chosen, setup, warnings, show_names, first)
+
+
+def _chosen(images: data.ImageSet, limit: int, seed: int) -> data.ImageSet:
+    """At most `limit` images at random; those of a first look come first, so that the whole audit goes on from it."""
+    order = data.chosen(len(images), images.name, images.split, min(limit, len(images)), seed)
+    first = data.chosen(len(images), images.name, images.split, min(limit, QUICK, len(images)), seed)
+    return images[np.concatenate([first, np.setdiff1d(order, first)])]
 
 
 def _typical_norm(prior: Prior) -> float:
@@ -165,18 +184,29 @@ def _title(images: str, show_names: bool) -> str:
 
 
 def _study(
-    chosen, grid, setup: budget.Setup, max_grad_norm, prior: Prior, redact: bool, title: str, margin: float, seed: int
-) -> Config:
+    chosen, grid, setup: budget.Setup, max_grad_norm, prior: Prior, redact: bool, title: str, margin: float, seed: int,
+    quick: bool = False,
+) -> Config:  # fmt: skip
     attacks = [a.model_copy(update={"conditioning": ["unconditional"]}) for a in Config().attacks]  # no class is known
+    if quick:
+        attacks = [a for a in attacks if not a.stochastic and a.kind != "given_norm"]
     metrics = [m if prior.shape[1] < 64 else m.replace("lpips_vgg_64", "lpips_vgg") for m in Config().evaluate.metrics]
     overlay = {
         "seed": seed,
         "data": {"name": "the audited folder", "images": len(chosen), "folder": "", "colour": prior.shape[0] == 3},
         "mechanism": {"mu": grid, "max_grad_norm": max_grad_norm, "delta": setup.delta},
-        "prior": {"path": _relative(prior.folder), "gaussian": _relative(prior.gaussian), "precision": "auto"},
+        "prior": {
+            "path": _relative(prior.folder),
+            "gaussian": _relative(prior.gaussian),
+            "precision": "auto",
+            "rows": QUICK,
+        },
         "attacks": [json.loads(Attack.model_dump_json(a)) for a in attacks],
         "evaluate": {"metrics": metrics},
+        "shard_size": QUICK,
     }
+    if quick:
+        overlay |= {"success": {"references": []}, "jobs": {"keep_checkpoints": True}}
     if setup.simulated:
         training = {"sample_rate": setup.sample_rate, "steps": setup.steps}
         overlay["rounds"] = {"noise_multiplier": setup.simulated, **training}
@@ -208,12 +238,12 @@ def private():
         os.umask(before)
 
 
-def run(job: Job, out: Path | None, cores: int) -> dict:
+def run(job: Job, out: Path | None, cores: int, printed: bool = False) -> dict:
     """Write the study, run the rules on it, gather what they made; returns the answer.
 
     Args:
         out: folder for page, tables, figures and answer; None: results/<study>/audit.
-        cores: for Snakemake.
+        cores: for Snakemake; printed: the page also as PDF.
 
     Raises:
         VpauditError: a rule failed, the disk is full.
@@ -222,9 +252,14 @@ def run(job: Job, out: Path | None, cores: int) -> dict:
     with private(), contextlib.chdir(init.working_folder()):
         output = Output(out or layout.results / "audit", ours=out is None)
         overlay = _write_study(job, layout)
+        if job.first_look:
+            _take_over(Layout(job.first_look), layout)
         _snakemake(overlay, layout, cores)
         found = answer.build(layout, job.setup, job.facts())
         gather(job, layout, output)
+        page.build(layout, job.setup, found, output.path("report.html"), job.config.report.redact)
+        if printed:
+            pdf.write(output.path("report.html"), output.path("report.pdf"))
         files.write_json(output.path("audit.json"), found)
         with files.atomic(output.path("audit.txt")) as temporary:
             temporary.write_text(answer.text(found) + "\n", encoding="utf-8")
@@ -249,26 +284,30 @@ def _write_study(job: Job, layout: Layout) -> Path:
     return config
 
 
+def _take_over(first: Layout, layout: Layout) -> None:
+    """Checkpoints of a first look at the same images, into those of the whole audit."""
+    if (first.work / "reconstruct").exists():
+        shutil.copytree(first.work / "reconstruct", layout.work / "reconstruct", dirs_exist_ok=True)
+
+
 def _snakemake(overlay: Path, layout: Layout, cores: int) -> None:
-    """The rules of the studies, through the same door; progress on stderr, what jobs say into a log."""
+    """The rules of the studies, through the same door; progress on stderr, what else is said in logs/."""
     here = str(Path(sys.executable).parent)
     environment = {
         **os.environ,
         "PATH": here + os.pathsep + os.environ.get("PATH", ""),
         "HF_HUB_OFFLINE": "1",
+        "VPAUDIT_AUDIT": "1",
     }
     if places.CLONE:  # which need not be installed; an installed package is found as it was found here
         environment["PYTHONPATH"] = str(places.PACKAGE.parent)
-    log = layout.log("audit")
-    log.parent.mkdir(parents=True, exist_ok=True)
     wanted = ["all", "domain", "participation"]
     command = ["bash", "workflow/run.sh", *wanted, "--configfile", str(overlay), "--cores", str(cores)]
-    with open(log, "a", encoding="utf-8") as file:
-        code = subprocess.run(command, env=environment, stdout=file).returncode
+    code = subprocess.run(command, env=environment, stdout=STDERR).returncode
     if code:
         raise VpauditError(
             f"the run of {layout.results.name} stopped (exit code {code})",
-            f"what is above, or in {layout.log('audit').parent}/, says why; the same command goes on from there",
+            f"what is above, or in {layout.log('').parent}/, says why; the same command goes on from there",
         )
 
 

@@ -10,8 +10,7 @@ import jinja2
 
 from vpaudit.base import files, stats
 from vpaudit.base.labels import METRICS, power
-from vpaudit.report import words
-from vpaudit.report.captions import CARDS
+from vpaudit.report import captions, words
 from vpaudit.report.page import explorer, sprites, static
 from vpaudit.report.results import Results
 
@@ -64,7 +63,7 @@ def _moving(study: Results, summary: dict, redact: bool) -> dict:
 def _still(study: Results, summary: dict, figures: Path, redact: bool) -> dict:
     """What the page shows without a script."""
     here, private, run = Path(__file__).parent, study.local, files.read_json(study.folder / "run.json")
-    names = [n for n, card in CARDS.items() if "title" in card and (n != static.GRID or not (redact or private))]
+    names = [n for n in captions.drawn(study.config) if n != static.GRID or not (redact or private)]
     return {
         "style": (here / "style.css").read_text(encoding="utf-8"),
         "script": "".join((here / name).read_text(encoding="utf-8") for name in ("chart.js", "page.js")),

@@ -82,18 +82,18 @@ def build(study: Results, outputs: list[Output]) -> Sprites:
     """As many images as the budget holds, as PNG; where that is fewer than `FEW`, compressed with loss (WebP)."""
     with study.arrays("targets") as file:
         images, places = file["images"], pick(file["labels"][: study.in_arrays()])
-    targets = [_uri(_picture(images[place]), True) for place in places]
+    targets = [uri(picture(images[place]), True) for place in places]
     grids, spreads = _grids(study, outputs, places)
-    maps = [_uri(_map(spread), True) for spread in spreads]
+    maps = [uri(_map(spread), True) for spread in spreads]
     fixed = 2 * max(len(t) for t in targets) + max((len(m) for m in maps), default=0)  # targets are in the page twice
     lossless = True
-    sheets = [_uri(_picture(grids[0]), True)]
+    sheets = [uri(picture(grids[0]), True)]
     count = int(BUDGET // (len(sheets[0]) + fixed))
     if count < min(FEW, len(places)):
         lossless = False
-        count = max(1, int(BUDGET // (len(_uri(_picture(grids[0]), False)) + fixed)))
+        count = max(1, int(BUDGET // (len(uri(picture(grids[0]), False)) + fixed)))
     count = min(count, len(places))
-    sheets = [_uri(_picture(grid), lossless) for grid in grids[:count]]
+    sheets = [uri(picture(grid), lossless) for grid in grids[:count]]
     height, width = images.shape[1:3]
     return Sprites(places[:count], targets[:count], sheets, maps[:count], width, height, _gap(height), lossless)
 
@@ -111,9 +111,9 @@ def _grids(study: Results, outputs: list[Output], places: list[int]) -> tuple[li
         if several:  # over colours the root mean square
             spreads.append(np.sqrt(arrays[several].astype(np.float64).var(axis=0, ddof=1).mean(axis=1)))
     gap = _gap(columns[0][0].shape[1])
-    grids = [_joined([_joined([t[i] for t in tiles], 0, gap, GAP) for tiles in columns], 1, gap, GAP)
+    grids = [joined([joined([t[i] for t in tiles], 0, gap, GAP) for tiles in columns], 1, gap, GAP)
              for i in range(len(places))]  # fmt: skip
-    maps = [_joined([s[i] for s in spreads], 1, gap, np.nan) for i in range(len(places))] if spreads else []
+    maps = [joined([s[i] for s in spreads], 1, gap, np.nan) for i in range(len(places))] if spreads else []
     return grids, maps
 
 
@@ -121,7 +121,7 @@ def _gap(height: int) -> int:
     return max(1, height // 28)
 
 
-def _joined(tiles: list[np.ndarray], axis: int, gap: int, fill: float) -> np.ndarray:
+def joined(tiles: list[np.ndarray], axis: int, gap: int, fill: float) -> np.ndarray:
     shape = list(tiles[0].shape)
     shape[axis] = gap
     line = np.full(shape, fill, tiles[0].dtype)
@@ -129,7 +129,7 @@ def _joined(tiles: list[np.ndarray], axis: int, gap: int, fill: float) -> np.nda
     return np.concatenate(parts, axis)
 
 
-def _picture(array: np.ndarray) -> Image.Image:
+def picture(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
 
 
@@ -148,7 +148,7 @@ def scale(count: int) -> np.ndarray:
     return np.round(matplotlib.colormaps["cividis"](np.linspace(0, 1, count))[:, :3] * 255).astype(np.uint8)
 
 
-def _uri(image: Image.Image, lossless: bool) -> str:
+def uri(image: Image.Image, lossless: bool) -> str:
     buffer, kind = memory.BytesIO(), "png" if lossless else "webp"
     image.save(buffer, kind, **({"optimize": True} if lossless else {"quality": 85, "method": 4}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
