@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import shutil
 import stat
@@ -631,3 +632,29 @@ def test_what_a_first_look_computed_is_not_computed_again(pictures, tmp_path, mo
     assert [len(job.seen) for job in computed] == [10, 2]
     made = [np.load(layout.reconstruction("5"))["gaussian.wiener"] for layout in layouts]
     assert np.array_equal(made[0], made[1][:, :10])
+
+
+# ---------------------------------------------------------------- which one
+
+
+def test_a_reconstruction_picks_its_image_as_often_as_counting_says():
+    """Pool on a line, so that who is nearer is known; the chance by counting subsets, and guessing for noise."""
+    pool = np.arange(0, 240, 20, dtype=np.uint8)[:, None, None] * np.ones((12, 4, 4), np.uint8)
+    candidates = seen.Candidates(pool, np.array([0, 0, 5]))
+    made = np.stack([np.full((1, 4, 4), v / 127.5 - 1) for v in (0, 25, 100)])  # nearer than its own: none, two, none
+    found = seen.picked(made, candidates)
+    assert list(found) == ["10"]  # twelve images are too few for 100
+    other = math.comb(9, 9) / math.comb(11, 9)
+    assert found["10"]["value"] == pytest.approx((1 + other + 1) / 3)
+    rng = np.random.default_rng(0)
+    many = seen.Candidates(rng.integers(0, 256, (400, 4, 4), np.uint8), np.arange(400))
+    guessed = seen.picked(rng.uniform(-1, 1, (400, 1, 4, 4)), many)
+    assert guessed["10"]["low"] < 0.1 < guessed["10"]["high"]
+    assert guessed["100"]["low"] < 0.01 < guessed["100"]["high"]
+
+
+def test_candidates_are_all_images_read(pictures):
+    job = prepared(pictures, limit=5)
+    candidates = job.candidates()
+    assert len(candidates.images) == 12
+    assert np.array_equal(candidates.images[candidates.own], job.chosen.images)

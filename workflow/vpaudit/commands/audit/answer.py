@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from vpaudit.base import files, stats
+from vpaudit.base import files, pixels, stats
 from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number, power
@@ -24,6 +24,7 @@ from vpaudit.report import words
 from vpaudit.report.results import Results
 from vpaudit.study.layout import Layout
 
+GUESS = "unconditional.posterior_mean"
 STRONGER = (
     "This is what these attacks reach with this prior. An adversary with a better prior, with other images of this "
     "kind or with candidates for the image may see more: the noise found here is a lower estimate of what is needed, "
@@ -51,8 +52,12 @@ class End:
     n: int
 
 
-def build(layout: Layout, setup: Setup, facts: dict) -> dict:
-    """The whole answer, as what JSON knows (NaN as null)."""
+def build(layout: Layout, setup: Setup, facts: dict, candidates: seen.Candidates | None = None) -> dict:
+    """The whole answer, as what JSON knows (NaN as null).
+
+    Args:
+        facts: of images and run; candidates: among which reconstructions are to pick their target.
+    """
     study = Results(layout.results)
     found = [end(shares, study.margin, *about) for about, shares in seen.recovered(study).items()]
     distance = distances(pd.read_parquet(layout.table("domain")), study, setup)
@@ -65,7 +70,11 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
             "delta": setup.delta,
             "asked": [asdict(a) for a in setup.asked],
             "adversary": setup.adversary if setup.simulated else None,
-            "adversaries": [who for k in range(len(setup.budgets)) for who in seen.seen_by(setup, k, unknown)],
+            "adversaries": [
+                who | {"picks": picks(layout, setup, who, candidates)}
+                for k in range(len(setup.budgets))
+                for who in seen.seen_by(setup, k, unknown)
+            ],
             "visible": seen.visible_to_all(study, setup, unknown),
             "visual_mu": [row for mu in asked for row in visual_mu(study, mu)],
             "named": {f"{mu:g}": words.named(study, mu) for mu in asked},
@@ -78,6 +87,15 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
         }
     )
     return plain | {"statement": statement(plain)}
+
+
+def picks(layout: Layout, setup: Setup, who: dict, candidates: seen.Candidates | None) -> dict[str, dict]:
+    """`seen.picked` of the best guess made for an adversary; nothing where it was not attacked."""
+    opened = seen.outputs(layout, setup, who["training"], who["adversary"]) if candidates else None
+    if opened is None:
+        return {}
+    with opened as file:
+        return seen.picked(pixels.unpacked(file[GUESS][0]), candidates) if GUESS in file.files else {}
 
 
 def statement(found: dict) -> str:

@@ -23,7 +23,7 @@ from vpaudit.base import files, pixels, places
 from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
-from vpaudit.commands.audit import answer, budget, page, pdf
+from vpaudit.commands.audit import answer, budget, page, pdf, seen
 from vpaudit.commands.audit.output import Output
 from vpaudit.commands.audit.prior import FEWEST, Prior, check_enough, own_side
 from vpaudit.study import config as configuration
@@ -64,6 +64,11 @@ class Job:
         """(C, H, W) of the images as they are attacked."""
         height, width, *channels = self.chosen.images.shape[1:]
         return (*(channels or (1,)), height, width)
+
+    def candidates(self) -> seen.Candidates:
+        """All images read, of which the audited ones are some."""
+        pool = self.reading.images
+        return seen.Candidates(pool.images, np.flatnonzero(self.chosen.ids[:, None] == pool.ids) % len(pool))
 
     def facts(self) -> dict:
         """What the answer says of the images and of the run."""
@@ -255,7 +260,7 @@ def run(job: Job, out: Path | None, cores: int, printed: bool = False) -> dict:
         if job.first_look:
             _take_over(Layout(job.first_look), layout)
         _snakemake(overlay, layout, cores)
-        found = answer.build(layout, job.setup, job.facts())
+        found = answer.build(layout, job.setup, job.facts(), job.candidates())
         gather(job, layout, output)
         page.build(layout, job.setup, found, output.path("report.html"), job.config.report.redact)
         if printed:

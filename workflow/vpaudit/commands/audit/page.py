@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vpaudit.base import files, pixels
-from vpaudit.commands.audit import answer
+from vpaudit.commands.audit import answer, seen
 from vpaudit.commands.audit.budget import Setup
 from vpaudit.report.page import sprites
 from vpaudit.report.results import Results
@@ -46,17 +46,11 @@ def pictures(layout: Layout, setup: Setup, training: int, found: dict) -> list[S
     with study.arrays("targets") as file:
         places = sprites.pick(file["labels"][: study.in_arrays()], SHOWN)
         strips = [_strip("image", None, file["images"][places])]
-    mus = {a.adversary: a.mu for a in setup.asked if a.training == training and a.mu in study.mu}
     for who in (row for row in found["adversaries"] if row["training"] == training):
-        if who["adversary"] in mus:
-            opened = study.arrays("reconstructions", mus[who["adversary"]])
-        elif who["adversary"] == "participation_unknown":
-            opened = np.load(layout.participation(setup.budgets[training].noise_multiplier))
-        else:
-            continue
-        with opened as file:
-            made = [_tiles(file, attack, places) for attack in ATTACKS if attack in file.files]
-        strips.append(_strip(who["label"], who["mu"], np.concatenate(made, axis=2)))
+        if (opened := seen.outputs(layout, setup, training, who["adversary"])) is not None:
+            with opened as file:
+                made = [_tiles(file, attack, places) for attack in ATTACKS if attack in file.files]
+            strips.append(_strip(who["label"], who["mu"], np.concatenate(made, axis=2)))
     return strips
 
 
