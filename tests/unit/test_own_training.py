@@ -50,7 +50,7 @@ def test_the_audit_of_a_run_says_what_its_step_leaks(run, capsys, tmp_path):
     assert list(table.layer) == ["0", "3", "7", "9", "all"]
     assert (table.equivalent_mu > 0).all()
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in out.rglob("*") if path.is_file())
-    (kept,) = (out / "step-2" / "images").iterdir()
+    (kept,) = (out / "step-2" / "images" / "fashion_mnist_dit").iterdir()
     before = kept.stat().st_mtime_ns
     assert main(command) == 0  # what was found is read, not found again
     assert kept.stat().st_mtime_ns == before

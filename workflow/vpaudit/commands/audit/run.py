@@ -26,13 +26,14 @@ def audit(arguments) -> None:
     scaling = recorded.Scaling(arguments.normalised_mean, arguments.normalised_std)
     number = run.steps[-1] if arguments.step is None else arguments.step
     step = recorded.RecordedStep(run, number, function(arguments.model), scaling)
-    adversary = _adversary(arguments.prior, arguments.gaussian, tuple(step.images.shape[1:]))
+    prior = _prior(arguments.prior, tuple(step.images.shape[1:]))
+    adversary = _adversary(prior, arguments.gaussian, tuple(step.images.shape[1:]))
     out = Path(arguments.out or f"{run.path}-audit") / f"step-{number}"
     count = min(len(step.images), arguments.limit or IMAGES)
     findings = []
     for i in range(count):
         print(f"image {i + 1} of {count}", file=sys.stderr, flush=True)
-        findings.append(recorded.find(step, i, adversary, out / "images"))
+        findings.append(recorded.find(step, i, adversary, out / "images" / prior.name))
     table = pd.DataFrame(
         [{"image": f.image, "departure": f.departure, **vars(layer)} for f in findings for layer in f.layers]
     )
@@ -63,20 +64,27 @@ def function(name: str | None):
         sys.path.remove("")
 
 
-def _adversary(name: str | None, gaussian: str | None, shape: tuple[int, int, int]):
-    """The prior named, or the first at hand that makes images of this shape, and a Gaussian prior beside it."""
-    from vpaudit.opacus.posterior import Adversary
-    from vpaudit.priors import find, network
+def _prior(name: str | None, shape: tuple[int, int, int]) -> Path:
+    """The folder of the prior named, or of the first at hand that makes images of this shape."""
+    from vpaudit.priors import find
     from vpaudit.priors import folder as folders
-    from vpaudit.priors import gaussian as gaussians
 
     name = name or next((n for n, path in find.names().items() if accepts(folders.read(path).shape, shape)), None)
     if name is None:
         raise VpauditError(f"no prior at hand makes images of shape {shape}", "train one: vpaudit train-prior")
-    beside = find.gaussian(shape, [Path(gaussian)] if gaussian else find.near(find.folder(name)))
+    return find.folder(name)
+
+
+def _adversary(prior: Path, gaussian: str | None, shape: tuple[int, int, int]):
+    """It knows this prior, and a Gaussian prior found beside it or named."""
+    from vpaudit.opacus.posterior import Adversary
+    from vpaudit.priors import find, network
+    from vpaudit.priors import gaussian as gaussians
+
+    beside = find.gaussian(shape, [Path(gaussian)] if gaussian else find.near(prior))
     if beside is None:
         raise VpauditError(f"no Gaussian prior of shape {shape}", "fit one, vpaudit fit-gaussian, and give --gaussian")
-    return Adversary(network.load(find.folder(name), rows=1), gaussians.load(beside))
+    return Adversary(network.load(prior, rows=1), gaussians.load(beside))
 
 
 def picture(findings: list):
