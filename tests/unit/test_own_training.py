@@ -1,7 +1,7 @@
 """From a recorded training to what it leaks: the example and its audit, run short; what does not fit is refused."""
 
+import importlib
 import stat
-import sys
 
 import pandas as pd
 import pytest
@@ -17,13 +17,9 @@ from vpaudit.opacus.audit import RecordedStep, Scaling
 
 @pytest.fixture(scope="module")
 def example(root):
-    sys.path.insert(0, str(root / "examples/opacus_fashion_mnist"))
-    try:
-        import train
-
-        yield train
-    finally:
-        sys.path.remove(str(root / "examples/opacus_fashion_mnist"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "examples/opacus_fashion_mnist")
+        yield importlib.import_module("train")
 
 
 @pytest.fixture(scope="module")
