@@ -43,6 +43,7 @@ SETS = {  # card: name, and credit where its images may be shown
 }
 MU = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 IN_FIGURE = (5.0, 20.0, 100.0)
+LARGE = 128  # pixels a side, above which half as many images are taken
 SHOWN = 3  # images of a grid
 ATTACKS = {
     "posterior mean": Attack(name="mean", kind="posterior_mean"),
@@ -82,7 +83,8 @@ def domains(count: int) -> Iterator[tuple[str, torch.Tensor]]:
         except VpauditError as error:
             print(f"without {SETS[card][0]}: {error}", flush=True)
             continue
-        yield card, pixels.from_uint8(data.select(images, min(count, len(images)), 0).images)
+        wanted = count // 2 if images.images.shape[1] > LARGE else count
+        yield card, pixels.from_uint8(data.select(images, min(wanted, len(images)), 0).images)
 
 
 def matrix(priors: list[Row], images: dict[str, torch.Tensor]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch is imported when a prior is asked, not before
     from vpaudit.measure.prior_choice import Score
 
 FEWEST = 4  # images that an audit needs: correlations and intervals are over images
+LOOKED_AT = 128  # files, some of which may be unusable, for the choice of a prior
 LARGEST = 256  # side to which an any-size prior's images are brought unless another is asked for
 
 
@@ -116,9 +117,10 @@ def best(images: str, gaussian: str | None, size: int | None, grey: bool, seed: 
     from vpaudit.measure import prior_choice
 
     side = own_side(images, size)
-    reading = data.read_local(images, side, grey, "", not grey, seed, prior_choice.IMAGES)
+    reading = data.read_local(images, side, grey, "", not grey, seed, LOOKED_AT)
     check_enough(reading)
-    few = _grey_if_it_is(pixels.from_uint8(reading.images.images))
+    chosen = data.select(reading.images, min(prior_choice.IMAGES, len(reading.images)), seed)
+    few = _grey_if_it_is(pixels.from_uint8(chosen.images))
     scored, refused = [], []
     for name in find.names():
         try:
