@@ -37,9 +37,10 @@ def train(path, steps=3, physical=None, accumulate=1, every=1, record=True, **op
     loader = DataLoader(TensorDataset(IMAGES, CLASSES), batch_size=8)
     model = network()
     criterion = nn.CrossEntropyLoss()
+    parameters = list(model.parameters())[:: -1 if options.pop("reversed", False) else 1]
     ghost = {"grad_sample_mode": "ghost", "criterion": criterion} if options.pop("ghost", False) else {}
     made = PrivacyEngine().make_private(
-        module=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), data_loader=loader,
+        module=model, optimizer=torch.optim.SGD(parameters, lr=0.1), data_loader=loader,
         **{"noise_multiplier": 0.0, "max_grad_norm": 0.2} | options | ghost,
     )  # fmt: skip
     wrapped, optimizer, loader = made[0], made[1], made[-1]
@@ -75,6 +76,7 @@ def clipped_sum(run: Run, step: int, limits) -> torch.Tensor:
         {},
         {"ghost": True},
         {"clipping": "per_layer", "max_grad_norm": [0.2, 0.1, 0.05]},
+        {"clipping": "per_layer", "max_grad_norm": [0.05, 0.1, 0.2], "reversed": True},
         {"physical": 3},
         {"physical": 3, "ghost": True},
         {"accumulate": 2, "poisson_sampling": False},  # Opacus refuses it with Poisson sampling
@@ -87,7 +89,7 @@ def test_what_is_recorded_is_what_was_released(tmp_path, options):
     assert run.steps == [0, 1, 2]
     for step in run.steps:
         released, batch = run.released(step), run.batch(step)
-        limits = options.get("max_grad_norm", 0.2)
+        limits = [0.2, 0.1, 0.05] if "clipping" in options else 0.2  # in the order of the network
         expected = clipped_sum(run, step, limits)
         assert torch.allclose(released.noisy_sum(), expected, atol=1e-6)
         assert released.setting.divisor == 8 * options.get("accumulate", 1)

@@ -62,6 +62,7 @@ class Recorder:
         self.step = 0
         self._norms, self._passes, self._indices = [], [], []
         self._names: dict[str, torch.nn.Parameter] = {}
+        self._order: list[int] = []
         self._search = register_module_forward_hook(self._find)
         self._account = optimizer.step_hook
         optimizer.attach_step_hook(self._released)
@@ -122,6 +123,8 @@ class Recorder:
     def _begin(self, module: torch.nn.Module, images: torch.Tensor) -> None:
         trained = {id(parameter) for parameter in self.optimizer.params}
         self._names = {name: p for name, p in module.named_parameters() if id(p) in trained}
+        places = {id(parameter): place for place, parameter in enumerate(self.optimizer.params)}
+        self._order = [places[id(parameter)] for parameter in self._names.values()]  # the optimizer may have another
         self._check_disk(images[0].numel() * images.element_size() if len(images) else 0)
         fixed = {n: value for n, value in module.state_dict(keep_vars=True).items() if id(value) not in trained}
         records.write(self.path / "fixed.safetensors", fixed)
@@ -155,9 +158,10 @@ class Recorder:
         optimizer, (accountant, sample_rate) = self.optimizer, accounting_of(self._account)
         accumulated = optimizer.accumulated_iterations
         divisor = optimizer.expected_batch_size * accumulated if optimizer.loss_reduction == "mean" else 1
+        limits = getattr(optimizer, "max_grad_norms", None)
         return records.Setting(
             self.step, optimizer.noise_multiplier, optimizer.max_grad_norm,
-            [float(norm) for norm in getattr(optimizer, "max_grad_norms", ())] or None, divisor,
+            limits and [float(limits[place]) for place in self._order], divisor,
             None if sample_rate is None else sample_rate * accumulated,
             [list(entry) for entry in accountant.history] if accountant else [],
         )  # fmt: skip
@@ -171,7 +175,7 @@ class Recorder:
         complete = count == len(found) and len(images) == len(labels)
         indices = torch.as_tensor(self._indices[0], dtype=torch.int64) if self._indices else None
         return records.Batch(
-            found,
+            found if found.ndim == 1 else found[:, self._order],
             torch.cat(images) if complete else None,
             torch.cat(labels) if complete else None,
             indices if indices is not None and len(indices) == len(found) else None,
