@@ -124,6 +124,7 @@ def solve(folder: Path, source: Labelled | Scales, settings: Training, device: s
     if model.base is None:
         raise VpauditError(f"{folder} corrects no Gaussian prior", "train with residual, or run `vpaudit few-step`")
     images = source.some(_affordable(model, source, seconds)).cpu()
+    model.rows = min(model.rows, len(images))  # a call of fewer images would be filled up
     low, high = SOLVERS.sigma_range
     sigmas = np.geomspace(low, min(high, model.sigma_max), SOLVERS.levels)
 
