@@ -1,5 +1,7 @@
 """Four adversaries of one training: what each has of the image, simulated where participation is unknown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,6 +157,20 @@ def test_it_reconstructs_better_than_the_mean_of_all_rounds(simulated):
     assert float((1 / blind.sigma).mean()) == pytest.approx(adversaries.mu("final_model", 0.3, 0.01, 1000))
     error, before = ((estimate(o) - x).square().mean() for o in (found, blind))
     assert error < 0.9 * before
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.586])
+def test_it_names_images_less_often_than_the_subsampled_bound_allows(simulated, noise):
+    """Of 128 candidates of equal norm, from all rounds; participation is as random as the noise."""
+    x, seen, _, estimate = simulated
+    rule = Mechanism(1 / noise)
+    seen = replace(seen, sigma=torch.full_like(seen.sigma, rule.sigma), mu=rule.mu)
+    found = participation.attack(participation.halves(x, seen, 1000, 0.01, 0), seen, 0.01, estimate)
+    score = found.y.double().flatten(1) @ (seen.lam[:, None] * x.double().flatten(1)).T
+    named = (score.argmax(dim=1) == torch.arange(128)).double()
+    error = (named.mean() * (1 - named.mean()) / 128).sqrt()
+    assert named.mean() > 1 / 128
+    assert named.mean() - 3 * error < adversaries.named("participation_unknown", noise, 0.01, 1000, 128)
 
 
 def test_a_template_that_no_round_resembles_leaves_the_mean_of_all_rounds(simulated):
