@@ -17,7 +17,7 @@ SLOW = {
     f"test_{name}.py"
     for name in (
         "architecture", "audit", "docs", "experiments", "figures", "hub_data", "local_images", "own_training",
-        "prior_fetch", "recorder", "report", "report_page", "rero", "shipped_prior", "training",
+        "prior_choice", "prior_fetch", "recorder", "report", "report_page", "rero", "shipped_prior", "training",
     )
 }  # fmt: skip
 
