@@ -656,3 +656,14 @@ def test_candidates_are_all_images_read(pictures):
     candidates = job.candidates()
     assert len(candidates.images) == 12
     assert np.array_equal(candidates.images[candidates.own], job.chosen.images)
+
+
+def test_a_mu_alone_is_one_release_and_names_no_adversary(answered):
+    layout = answered[0]
+    found = answer.build(layout, budget.setup(mu=[5.0]), FACTS)
+    text = answer.text(found)
+    assert found["adversaries"] == found["budgets"] == []
+    assert "for an adversary who sees one release of each" in found["statement"]
+    assert "µ = 5: as given (alone ε =" in text
+    assert "Who sees what" not in text
+    assert "Noise multiplier, in one release: more than 1.00" in text

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # Time of a job over that of one that only starts Python and reads tables; measured on two cores, where not trained.
-COST = {"reconstruct": 9.0, "evaluate": 9.0, "baseline": 5.0, "domain": 5.0, "measurement": 9.0, "train_prior": 60.0}
+COST = {
+    "reconstruct": 9.0,
+    "evaluate": 9.0,
+    "baseline": 5.0,
+    "domain": 5.0,
+    "participation": 9.0,
+    "measurement": 9.0,
+    "train_prior": 60.0,
+}
 FINISHED = re.compile(r"Finished jobid: \d+ \(Rule: (\w+)\)")
 AGAIN = "\x1b[A\x1b[K"  # up to the line before, emptied
 PASSED_ON = re.compile(r"(error|hint|warning): |Error in rule|Exiting because|\w*(Error|Exception)\b")
