@@ -8,6 +8,8 @@
                et al. 2003.14053)
     guided     ancestral sampling from the same prior, told the class too, each fresh noise turned towards the gradient
                of |f(D(x_t)) - y| (after 2411.03053), its length kept as in 2402.03201; mean of 2 samples, and one
+    class      the sampler of `posterior` without the gradient: what the class alone, which all but `dlg` and `cosine`
+               tell their prior, gives away
 
 The gradient, or a product with its derivative, counts as one evaluation, and each attack has 340. `guided` also goes
 back through the prior at each step, which the time shows. A finished part, an attack at a noise multiplier, is not made
@@ -31,7 +33,8 @@ from vpaudit.opacus.posterior import Adversary, Effort, posterior_samples
 from vpaudit.sampling.samplers import noise_levels
 
 EFFORT, DRAWS = Effort(levels=18, newton=1, products=3), 2
-ATTACKS = ("posterior", "dlg", "cosine", "guided")
+ATTACKS = ("posterior", "dlg", "cosine", "guided", "class")
+UNSEEN = 1e6  # a noise multiplier at which the gradient says nothing
 BUDGET = 340  # evaluations, as many as `posterior` needs
 TOTAL_VARIATION, GUIDANCE = 1e-2, 0.2
 
@@ -135,6 +138,8 @@ def attack(name: str, noise_multiplier: float, count: int) -> pd.DataFrame:
         began, gradient.used = time.process_time(), 0
         if name == "posterior":
             draws = posterior_samples(gradient, y, noise_multiplier, adversary, key, DRAWS, EFFORT)
+        elif name == "class":
+            draws = posterior_samples(gradient, y, UNSEEN, adversary, key[:3], DRAWS, EFFORT)
         elif name == "guided":
             draws = torch.stack([guided(gradient, y, prior, fresh, BUDGET // DRAWS) for _ in range(DRAWS)])
         else:

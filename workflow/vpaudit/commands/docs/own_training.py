@@ -7,7 +7,7 @@ import pandas as pd
 from vpaudit.base import stats
 
 RECORD = Path("results/opacus/network_attack.parquet")
-OURS = "posterior"
+OURS, NO_ATTACK = "posterior", "class"
 METRICS = {"mse": "MSE", "lpips_vgg_64": "LPIPS"}
 
 
@@ -19,7 +19,7 @@ def attacks() -> dict:
     for metric, title in METRICS.items():
         for noise, part in table[table.metric == metric].groupby("noise_multiplier"):
             each = part.pivot_table(index="image", columns="attack", values="value")
-            best = each[[name for name in names if not name.startswith(OURS)]].mean().idxmin()
+            best = each[[name for name in names if not name.startswith((OURS, NO_ATTACK))]].mean().idxmin()
             value, low, high, _ = stats.t_interval((each[OURS] - each[best]).to_numpy())
             rows.append(
                 {"metric": title, "noise": noise, "means": [each[name].mean() for name in (OURS, *names)], "best": best,
