@@ -39,13 +39,13 @@ def test_calls_hours_and_disk():
 
 
 def test_releases_without_the_target_and_public_images_count():
-    """Two references of four draws: of the posterior mean told and not told two classes, of DDIM ten steps."""
+    """Two references of four draws: of the posterior mean told no class, of DDIM ten steps."""
     bare = configuration.resolve(STUDY)
     more = configuration.resolve({**STUDY, "success": {"draws": 4, "attacks": ["mean", "ddim"]}})
     a, b = (plan.plan(config, 50.0, (1, 28, 28)) for config in (bare, more))
-    assert b.calls - a.calls == 2 * 4 * (2 + 10) * 100 * 2
-    assert b.comparisons - a.comparisons == 2 * 4 * (2 + 1) * 100 * 2
-    assert b.disk_gib - a.disk_gib == pytest.approx(2 * 2 * 4 * (2 + 1) * 784 * 4 * 200 / 2**30)
+    assert b.calls - a.calls == 2 * 4 * (1 + 10) * 100 * 2
+    assert b.comparisons - a.comparisons == 2 * 4 * (1 + 1) * 100 * 2
+    assert b.disk_gib - a.disk_gib == pytest.approx(2 * 2 * 4 * (1 + 1) * 784 * 4 * 200 / 2**30)
     told = {"name": "norm", "kind": "given_norm"}
     public = configuration.resolve({**STUDY, "attacks": [*STUDY["attacks"], told]})
     c = plan.plan(public, 50.0, (1, 28, 28))

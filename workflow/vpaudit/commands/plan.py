@@ -73,13 +73,18 @@ class Run:
     reference: bool = False
 
     @property
+    def conditionings(self) -> int:
+        """How many of the attack's; without the target the first alone."""
+        return 1 if self.reference else len(self.attack.conditioning)
+
+    @property
     def outputs(self) -> int:
         """Reconstructions of each image."""
-        return self.draws * len(self.attack.conditioning)
+        return self.draws * self.conditionings
 
     @property
     def calls(self) -> int:
-        """Network evaluations for each image."""
+        """Network evaluations for each image, at most: what two attacks ask alike is asked once."""
         if self.attack.kind in NETWORK_FREE:
             return 0
         steps, told = self.attack.steps, self.attack.knowledge
@@ -90,7 +95,7 @@ class Run:
         """Of each image's outputs with each other, with the target and with unrelated images."""
         if self.reference:
             return self.outputs
-        return (self.draws * (self.draws - 1) // 2 + self.draws + unrelated) * len(self.attack.conditioning)
+        return (self.draws * (self.draws - 1) // 2 + self.draws + unrelated) * self.conditionings
 
 
 def runs(config: Config) -> list[Run]:

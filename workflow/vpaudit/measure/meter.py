@@ -73,13 +73,13 @@ class Meter:
 
     def _features_at(self, places: torch.Tensor):
         """Those of images of the pool."""
-        return self.features_of_pool and [layer[places.to(layer.device)] for layer in self.features_of_pool]
+        return None if self.features_of_pool is None else self.features_of_pool[places.to(self.device)]
 
     def compare(self, a, b, a_features, b_features) -> dict[str, torch.Tensor]:
         """{metric: (N,)} on the CPU between two batches of images and their features; without these no LPIPS."""
         values = metrics.compute(self.names, a.to(self.device), b.to(self.device))
         values = {name: value.cpu() for name, value in values.items()}
-        if a_features:
+        if a_features is not None:
             values[self.lpips_name] = self.lpips.distance(a_features, b_features)
         return values
 

@@ -4,6 +4,7 @@ A metric's name carries its variant. Nothing is clipped or stretched here; the a
 """
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -113,23 +114,27 @@ class Lpips:
         return images.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Per layer, unit-normalised feature maps (B, C_l, H_l, W_l); 2 MB an image for VGG at 64 pixels."""
-        layers = None
+    def maps(self, images: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+        """Batch by batch, the unit-normalised feature maps (b, C_l, H_l, W_l) of each layer."""
         for part in images.split(self.batch):
-            maps = self.model.net(self.model.scaling_layer(self.prepare(part)))
-            maps = [m / (m.square().sum(1, keepdim=True) + 1e-10).sqrt() for m in maps]
-            layers = layers or [[] for _ in maps]
-            for layer, value in zip(layers, maps):
-                layer.append(value)
-        return [torch.cat(layer) for layer in layers]
+            made = self.model.net(self.model.scaling_layer(self.prepare(part)))
+            yield [m / (m.square().sum(1, keepdim=True) + 1e-10).sqrt() for m in made]
 
     @torch.inference_mode()
-    def distance(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-        """LPIPS between images whose features these are, float32 (B,)."""
-        total = torch.zeros(len(a[0]), device=self.device)
-        for i in range(0, len(total), self.batch):
-            part = slice(i, i + self.batch)
-            for left, right, head in zip(a, b, self.model.lins):
-                total[part] += head((left[part] - right[part]).square()).mean(dim=(1, 2, 3))
-        return total.cpu()
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, D): points whose squared Euclidean distance is LPIPS; 2 MB an image for VGG at 64 pixels.
+
+        LPIPS is a sum over layers and channels of weights >= 0 times the mean squared difference of feature maps.
+        """
+        return torch.cat([torch.cat([*map(self._weighted, maps, self.model.lins)], dim=1) for maps in self.maps(images)])
+
+    @staticmethod
+    def _weighted(found: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+        weight = head.model[-1].weight / found[0, 0].numel()
+        return (found * weight.sqrt()).permute(0, 2, 3, 1).flatten(1)
+
+    @torch.inference_mode()
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """LPIPS between images whose features (B, D) these are, float32 (B,)."""
+        pairs = zip(a.split(self.batch), b.split(self.batch))
+        return torch.cat([torch.linalg.vector_norm(x - y, dim=1).square() for x, y in pairs]).cpu()

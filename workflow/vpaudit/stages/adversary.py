@@ -45,11 +45,12 @@ class Priors:
     @cached_property
     def network(self):
         from vpaudit.priors import network
+        from vpaudit.priors.remembered import Remembered
 
         model = network.load(self.layout.prior, self.device, self.config.prior.precision, self.config.prior.rows)
         if model.few_step:
             model.gaussian = self.gaussian.to(model.device)
-        return model
+        return Remembered(model)
 
     @cached_property
     def gaussian(self):

@@ -77,12 +77,12 @@ def jobs(config: Config, seen: Observation) -> Iterator[Job]:
 
 
 def reference_jobs(config: Config, seen: Observation, priors: Priors) -> Iterator[Job]:
-    """The same of the attacks whose success is compared, on releases that do not hold the target."""
+    """The same of the attacks whose success is compared, told the class as first, on releases without the target."""
     rule = Mechanism(seen.mu, config.mechanism.max_grad_norm)
     for reference, draw in itertools.product(config.success.references, range(config.success.draws)):
         without = release_without_target(seen, reference, priors.gaussian.mean, rule, config.seed, draw)
         for settings in config.compared:
-            for conditioning in _told(settings, seen):
+            for conditioning in _told(settings, seen)[:1]:
                 yield from (Job(settings, conditioning, draw, s, reference) for s in _shards(config, without))
 
 

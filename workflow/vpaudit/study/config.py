@@ -234,7 +234,7 @@ class Success(Section):
     """Success of attacks on releases that do not hold the target, which bounds success on those that do."""
 
     attacks: list[str] = Field(
-        [], description="by name; none named: all of the study that draw nothing at random, without raw"
+        [], description="by name; none named: all of the study that ask the prior once, without raw"
     )
     references: list[Literal["noise", "mean"]] = Field(
         ["noise", "mean"],
@@ -372,7 +372,7 @@ class Config(Section):
     @property
     def compared(self) -> list[Attack]:
         """The attacks that also run on releases without the target."""
-        plain = [a.name for a in self.attacks if a.kind != "raw" and not a.stochastic]
+        plain = [a.name for a in self.attacks if a.kind != "raw" and a.steps == 1]
         return [a for a in self.attacks if a.name in (self.success.attacks or plain)]
 
     @property

@@ -44,6 +44,6 @@ def _distances(bench: Bench, drawn, centres) -> dict[str, np.ndarray]:
             found["mse"][k, start : start + 64] = metrics.mse(same, part)
             found["ssim"][k, start : start + 64] = 1 - metrics.ssim(same, part)
             if features is not None:
-                one = [layer[k : k + 1].expand_as(mine) for layer, mine in zip(features, own)]
+                one = features[k : k + 1].expand_as(own)
                 found[meter.lpips_name][k, start : start + 64] = meter.lpips.distance(one, own)
     return found

@@ -12,7 +12,7 @@ from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.axes import laid_out, legend
 from vpaudit.report.results import Results
 
-ATTACKS = ("given_norm", "ddim", "ddim_untold")
+ATTACKS = ("given_norm", "posterior_mean", "posterior_mean_untold")
 NEAR = (1.0, 2.0, 5.0, 10.0)  # the mu of the grid nearest to these are shown
 ROWS = ("mse", "ssim")
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
