@@ -30,10 +30,10 @@ def read_observation(config: Config, path: Path) -> Observation:
 
 
 class Priors:
-    """The priors of a study, each read once, when first needed."""
+    """The priors of a study, each read once, when first needed; `remember`: the network keeps its answers."""
 
-    def __init__(self, config: Config, layout: Layout, device: str):
-        self.config, self.layout = config, layout
+    def __init__(self, config: Config, layout: Layout, device: str, remember: bool = False):
+        self.config, self.layout, self.remember = config, layout, remember
         self.device = chosen(device)
         self._given_norm: dict[float, given_norm.GivenNorm] = {}
 
@@ -50,7 +50,7 @@ class Priors:
         model = network.load(self.layout.prior, self.device, self.config.prior.precision, self.config.prior.rows)
         if model.few_step:
             model.gaussian = self.gaussian.to(model.device)
-        return Remembered(model)
+        return Remembered(model) if self.remember else model
 
     @cached_property
     def gaussian(self):

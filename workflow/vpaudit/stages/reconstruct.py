@@ -48,7 +48,7 @@ class Job:
 def reconstruct(config: Config, layout: Layout, part: str, device: str = "auto") -> None:
     """observations/mu=<part>.npz -> reconstructions and references: every attack, conditioning and draw."""
     seen = read_observation(config, layout.observation(part))
-    priors = Priors(config, layout, device)
+    priors = Priors(config, layout, device, remember=True)
     inputs = [*priors.files(), *[layout.public] * config.public_images]
     journal = Journal(layout.work / "reconstruct" / f"mu={part}", depends.code("reconstruct"), inputs)
     todo = {
