@@ -126,7 +126,9 @@ class Lpips:
 
         LPIPS is a sum over layers and channels of weights >= 0 times the mean squared difference of feature maps.
         """
-        return torch.cat([torch.cat([*map(self._weighted, maps, self.model.lins)], dim=1) for maps in self.maps(images)])
+        return torch.cat(
+            [torch.cat([*map(self._weighted, maps, self.model.lins)], dim=1) for maps in self.maps(images)]
+        )
 
     @staticmethod
     def _weighted(found: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
