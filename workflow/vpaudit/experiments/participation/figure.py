@@ -20,8 +20,11 @@ def draw(results, style: dict):
     numbers = intervals(table, KEYS)
     numbers["metric"] = pd.Categorical(numbers["metric"], list(ROWS))
     names = [*(about.label for about in ADVERSARIES.values()), TEMPLATE, BOUND]
-    grid = lines(numbers.sort_values("metric"), "epsilon", "adversary", style, 1.0, row="metric", row_order=list(ROWS),
-                 col="training", col_order=list(dict.fromkeys(table["training"])), sharey="row", order=names, dashed=(TEMPLATE, BOUND))  # fmt: skip
+    columns = list(dict.fromkeys(table["training"]))
+    grid = lines(
+        numbers.sort_values("metric"), "epsilon", "adversary", style, 1.0, row="metric", row_order=list(ROWS),
+        col="training", col_order=columns, sharey="row", order=names, dashed=(TEMPLATE, BOUND),
+    )  # fmt: skip
     for axes in grid.axes[0]:
         axes.set_yscale("log")
     log_axis(grid.axes.flat, table["epsilon"], "ε of the training")
