@@ -39,7 +39,7 @@ def run(bench: Bench) -> pd.DataFrame:
     bound: the most that ReRo allows `named` to be on average.
     """
     tables, delta = [], bench.config.mechanism.delta
-    for epsilon in progress(EPSILONS, "participation"):
+    for epsilon in progress(EPSILONS, "adversaries"):
         for rate, steps in SAMPLED:
             noise = accounting.noise_multiplier_for_epsilon(epsilon, delta, rate, steps)
             training = Training(epsilon, noise, rate, steps)

@@ -11,7 +11,7 @@ BOUND, TEMPLATE = "most that ReRo allows", "every round, exact template"
 
 
 def draw(results, style: dict):
-    table = read(results, "experiments/participation").drop(columns="mu")
+    table = read(results, "experiments/adversaries").drop(columns="mu")
     table["adversary"] = table["adversary"].map({name: about.label for name, about in ADVERSARIES.items()})
     for metric, shown, label in (("template", "mu", TEMPLATE), ("bound", "named", BOUND)):
         rows = table["metric"] == metric
