@@ -21,6 +21,7 @@ from vpaudit.commands import main
 from vpaudit.data import near
 from vpaudit.priors import memorisation, network, recipe
 from vpaudit.priors.batches import Labelled, Scales, scaled
+from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.radial import RadialPrior
 from vpaudit.stages import training
 from vpaudit.study.config import Training
@@ -296,3 +297,21 @@ def test_a_network_of_any_size_trains_and_answers_at_sizes_it_never_saw(photogra
     small = Observation(torch.zeros(1, 3, 20, 40), ones, ones, torch.tensor([0]), torch.tensor([0]), "toy", 5.0)
     with pytest.raises(VpauditError, match="any size from 32 to 512"):
         reconstruct.reconstruct(small, prior, Attack(name="a", kind="posterior_mean"), 0)
+
+
+def test_a_correction_that_images_do_not_bear_out_is_not_trusted():
+    """Right in half of the cases by chance: its best share varies around 0, its lower limit seldom is above."""
+
+    class Guess:
+        device, base = torch.device("cpu"), GaussianPrior.fit(torch.randn(40, 1, 4, 4, generator=generator("public")))
+
+        def denoise(self, x, sigma):
+            wanted = images - self.base.denoise(x, sigma)
+            signs = torch.randn(x.shape, generator=torch.Generator().manual_seed(round(1e4 * float(sigma[0]))))
+            return self.base.denoise(x, sigma) + self.right * wanted + signs
+
+    images, guess = torch.randn(64, 1, 4, 4, generator=generator("toy")), Guess()
+    guess.right = 0.0
+    assert (training.card.trust_in(guess, images).shares > 0).double().mean() < 0.4
+    guess.right = 3.0
+    assert (training.card.trust_in(guess, images).shares > 0).all()

@@ -18,6 +18,7 @@ from vpaudit.priors.schedule import Trust
 from vpaudit.priors.train import Trainer, build_scheduler
 
 HELD_OUT_SIGMAS = (0.05, 0.1, 0.229, 0.458, 1.145, 2.29, 4.58, 11.45, 22.9, 45.8, 114.5)
+ONE_SIDED = 1.645  # standard errors below an estimate, for 95 %
 COLUMNS, ROWS, STEPS = 8, 8, 30  # of the sample sheet (a row a class, if there are classes), and of its sampler
 
 
@@ -131,7 +132,10 @@ def held_out_errors(prior: NetworkPrior, images: torch.Tensor) -> dict:
 
 @torch.inference_mode()
 def trust_in(prior: NetworkPrior, images: torch.Tensor) -> Trust:
-    """The share, in [0, 1], of a network's correction of its Gaussian prior that has the least error on images.
+    """The share, in [0, 1], of a network's correction of its Gaussian prior that images bear out.
+
+    The lower 95 % limit of the share of least error: near that share the error hardly depends on it, and where the
+    correction is worth nothing, the limit leaves the Gaussian as it is.
 
     Args:
         prior: without `trust`; images: neither trained on, nor among those that errors are reported of.
@@ -141,8 +145,10 @@ def trust_in(prior: NetworkPrior, images: torch.Tensor) -> Trust:
         x, at = (part.to(prior.device) for part in _noisy(images, sigma))
         start = prior.base.denoise(x, at)
         correction, wanted = prior.denoise(x, at) - start, images.to(prior.device) - start
-        best = float((correction * wanted).sum() / correction.square().sum().clamp_min(1e-20))
-        shares.append(round(min(1.0, max(0.0, best)), 4))
+        gained, spent = ((correction * v).flatten(1).sum(1).double() for v in (wanted, correction))
+        best = gained.sum() / spent.sum().clamp_min(1e-20)
+        error = (gained - best * spent).std() * len(images) ** 0.5 / spent.sum().clamp_min(1e-20)
+        shares.append(round(min(1.0, max(0.0, float(best - ONE_SIDED * error))), 4))
     return Trust(HELD_OUT_SIGMAS, shares)
 
 
