@@ -152,3 +152,25 @@ def test_priors_stand_in_the_matrix_beside_their_gaussians(root, monkeypatch):
     assert rows["fashion_mnist_dit"].takes(grey) == (1, 28, 28)
     assert rows["fashion_mnist_dit"].takes(colour) is None
     assert prior_matrix.Row("any", RadialPrior.fit([torch.rand(4, 3, 40, 40)])).takes(grey) == (3, 40, 40)
+
+
+def test_decibels_are_gained_over_the_gaussian_under_the_same_noise(root, monkeypatch):
+    """A prior that is its own Gaussian gains 0; one that leaves half of the Gaussian's error, 6.02 dB."""
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import any_size
+
+    x = 2 * torch.rand(6, 3, 16, 16, generator=generator(0)) - 1
+
+    class Halved:
+        base = RadialPrior.fit([x])
+
+        def denoise(self, y, sigma):
+            return (self.base.denoise(y, sigma).clamp(-1, 1) + x) / 2
+
+    same, halved = Halved(), Halved()
+    same.denoise = same.base.denoise
+    assert (any_size.decibels(same, x, "noise")["gain"] == 0).all()
+    table = any_size.decibels(halved, x, "noise")
+    assert table["gain"].to_numpy() == pytest.approx(20 * np.log10(2), abs=1e-3)
+    assert table["psnr"].to_numpy() == pytest.approx(table["gaussian_psnr"] + table["gain"], abs=1e-3)
+    assert table["grey_levels"][2] == pytest.approx(25)

@@ -99,3 +99,12 @@ def test_colour_prior_is_what_its_card_says(root):
         spread = 4 * float(errors.std()) / len(x) ** 0.5
         assert float(errors.mean()) == pytest.approx(card["held_out_mse_by_sigma"][f"{sigma:g}"], abs=spread)
         assert errors.mean() < 0.95 * (prior.base.denoise(y, at) - x).square().mean()
+
+
+def test_above_all_noise_that_held_out_images_bear_out_a_prior_is_its_gaussian(root):
+    """So that releases of large images at small mu, whose noise no network here was trained on, are attacked too."""
+    prior = network.load(root / "resources/priors/photographs")
+    x, sigma = 900 * torch.randn(2, 3, 64, 64, generator=generator("strong")), torch.tensor([160.0, 900.0])
+    assert prior.sigma_max == float("inf")
+    assert torch.equal(prior.denoise(x, sigma), prior.base.denoise(x, sigma))
+    assert network.load(root / "resources/priors/fashion_mnist_dit").sigma_max == 150

@@ -21,7 +21,7 @@ from vpaudit.base.denoiser import AnySize, Shape
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.pixels import per_image
 from vpaudit.priors import folder, gaussian
-from vpaudit.priors.schedule import SigmaTable, Trust
+from vpaudit.priors.schedule import SigmaTable, Trust, noise_range
 from vpaudit.sampling import few_step
 
 # Every call to the network has exactly this many rows (the last ones padded): matrix kernels may round differently for
@@ -36,7 +36,7 @@ class NetworkPrior:
         network: a diffusers model, `UNet2DModel` (class-conditional if it embeds classes), or class-conditional
             `DiTTransformer2DModel`.
         scheduler: a diffusers scheduler; only its `alphas_cumprod` and `prediction_type` are used.
-        sigma_min, sigma_max: the range it was trained on; None takes the schedule's whole range.
+        sigma_min, sigma_max: the range it may be asked in; None takes the schedule's whole range.
         precision: "float32" or "bfloat16" (autocast).
         rows: the fixed batch shape of every network call.
         fold: pixels a side that are folded into channels; base: Gaussian prior whose posterior mean is corrected
@@ -170,7 +170,7 @@ def load(path: str | Path, device: str = "cpu", precision: str = "float32", rows
     """
     about = folder.read(path)
     scheduler, network = folder.load_scheduler(about), folder.load_network(about)
-    low, high = about.card.get("sigma_range", (None, None))
+    low, high = noise_range(about.card, scheduler.alphas_cumprod)
     if precision == "auto":
         precision = "bfloat16" if device == "cpu" and machine.cpu_has_bfloat16() else "float32"
     base = gaussian.load(about.folder / "gaussian").to(device) if (about.folder / "gaussian").exists() else None

@@ -10,22 +10,23 @@ from vpaudit.base.randomness import KeyedNoise
 from vpaudit.sampling import samplers
 
 SIDE = 64  # of the images of a prior of any size
+START = 150.0  # the noise a chain starts from, at most: nothing of an image is left in it
 
 
 def draw(prior: Denoiser, seed: int, ids, steps: int, order: int, labels: torch.Tensor | None = None) -> torch.Tensor:
-    """(len(ids), C, H, W) images of the prior from its highest noise; keyed by seed, id, steps and order.
+    """(len(ids), C, H, W) images of the prior from its highest noise, or `START`; keyed by seed, id, steps and order.
 
     order 1 is the ancestral chain; labels None is unconditional.
     """
     shape = (prior.shape.channels, SIDE, SIDE) if isinstance(prior.shape, AnySize) else prior.shape
     keys = [(seed, "image of the prior", steps, order, int(i)) for i in ids]
-    noise, start = KeyedNoise(keys, shape), torch.full((len(keys),), float(prior.sigma_max))
-    levels = samplers.noise_levels(start, steps)
+    noise, start = KeyedNoise(keys, shape), min(prior.sigma_max, START)
+    levels = samplers.noise_levels(torch.full((len(keys),), start), steps)
 
     def denoise(x, sigma):
         return prior.denoise(x, sigma, labels)
 
-    chain = samplers.multistep_steps(denoise, prior.sigma_max * noise(), levels, 1.0, noise, order)
+    chain = samplers.multistep_steps(denoise, start * noise(), levels, 1.0, noise, order)
     return samplers.last(chain).clamp(LOW, HIGH)
 
 

@@ -46,6 +46,17 @@ class SigmaTable:
         return torch.from_numpy(np.exp(log_sigma)).float().to(t.device)
 
 
+def noise_range(card: dict, alphas_cumprod: torch.Tensor) -> tuple[float, float]:
+    """What noise a prior may be asked at: as its card says it was trained, else all of its schedule.
+
+    If `trust` ends in 0, held-out images bear out no correction at the strongest noise: from there on the prior is the
+    Gaussian that it corrects, which knows every noise.
+    """
+    table = SigmaTable(alphas_cumprod)
+    low, high = card.get("sigma_range", (table.sigma_min, table.sigma_max))
+    return low, float("inf") if "trust" in card and card["trust"][1][-1] == 0 else high
+
+
 def place(log_sigmas: np.ndarray, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The entry (B,) of a rising table below each sigma, and how far it is to the next one; < 0 or > 1 outside."""
     table = torch.from_numpy(log_sigmas).to(sigma.device)

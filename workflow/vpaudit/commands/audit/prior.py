@@ -29,7 +29,7 @@ class Prior:
     """A prior's folder, and that of the Gaussian of its shape.
 
     Attributes:
-        shape: (C, H, W), or `AnySize` until it is known which; sigma_range: the noise it was trained on;
+        shape: (C, H, W), or `AnySize` until it is known which; sigma_range: the noise it may be asked at;
         calls_per_second: network evaluations of one image, here; remarks: why it was taken, for the reader; warnings:
             what is wrong with it.
     """
@@ -65,7 +65,7 @@ def named(name: str, gaussian: str | None = None) -> Prior:
         VpauditError: no such prior, or no Gaussian prior of its shape.
     """
     from vpaudit.priors import folder as folders
-    from vpaudit.priors.schedule import SigmaTable
+    from vpaudit.priors.schedule import noise_range
 
     folder = find.folder(name)
     about = folders.read(folder)
@@ -75,11 +75,7 @@ def named(name: str, gaussian: str | None = None) -> Prior:
             f'the prior in {folder} knows {about.config["num_class_embeds"]} classes, and none that means "not told"',
             "an audit does not know classes: name that embedding as null_class in its card.json, or take another prior",
         )
-    if "sigma_range" in about.card:
-        sigma_range = tuple(about.card["sigma_range"])
-    else:
-        table = SigmaTable(folders.load_scheduler(about).alphas_cumprod)
-        sigma_range = (table.sigma_min, table.sigma_max)
+    sigma_range = noise_range(about.card, folders.load_scheduler(about).alphas_cumprod)
     found = find.gaussian(about.shape, [Path(gaussian)] if gaussian else find.near(folder))
     if found is None:
         raise VpauditError(

@@ -7,6 +7,7 @@ import torch
 from vpaudit.attack.reconstruct import class_labels
 from vpaudit.base.randomness import KeyedNoise
 from vpaudit.experiments.bench import Bench, progress
+from vpaudit.priors import samples
 
 LEVELS = 28  # noise levels, log-spaced over the prior's range
 PRIORS = ("unconditional", "true_class", "wrong_class", "gaussian")
@@ -15,7 +16,7 @@ PRIORS = ("unconditional", "true_class", "wrong_class", "gaussian")
 def run(bench: Bench) -> pd.DataFrame:
     """Columns targets ("real" or "prior"), prior, s; `sum` is |x - D(x + s z)|^2 summed over pixels, per image."""
     tables, network = [], bench.network
-    grid = np.geomspace(max(network.sigma_min, 0.03), network.sigma_max, LEVELS)
+    grid = np.geomspace(max(network.sigma_min, 0.03), min(network.sigma_max, samples.START), LEVELS)
     for name, images in {"real": bench.x, "prior": bench.images_of_the_prior()}.items():
         for s in progress(list(grid), f"curves {name}"):
             keys = [(bench.config.seed, "curve", name, i, s) for i in bench.ids.tolist()]

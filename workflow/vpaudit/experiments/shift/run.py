@@ -135,7 +135,7 @@ def in_range(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
 
 def _curves(bench: Bench, ladder, x, ids) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Squared errors (images, levels) summed over pixels, by prior, and the levels."""
-    grid = np.geomspace(0.1, bench.network.sigma_max, LEVELS)
+    grid = np.geomspace(0.1, min(bench.network.sigma_max, samples.START), LEVELS)
     errors = {prior: np.empty((len(x), len(grid))) for prior in ladder}
     for level, s in enumerate(progress(list(grid), "shift curves")):
         noise = KeyedNoise([(bench.config.seed, "shift", i, s) for i in ids.tolist()], x.shape[1:])()
