@@ -25,6 +25,7 @@ COMMANDS = {
         ("plan", "plan", "jobs, network evaluations, hours and disk of a study, before anything runs"),
         ("doctor", "doctor", "check that all is here that an audit needs; exit 2 if not"),
         ("compare", "compare", "compare two result folders; exit 3 if they differ"),
+        ("domains", "domains", "finished studies of several data sets in one figure and one table of claims"),
         ("show-config", "show_config", "print the resolved configuration of a study"),
         ("init", "init", "lay out a working copy of the workflow, to change rules and settings"),
     ),

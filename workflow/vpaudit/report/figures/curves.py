@@ -21,7 +21,7 @@ def draw(results, style: dict):
     )  # fmt: skip
     for metric, axes in grid.axes_dict.items():
         if metric in tables:
-            _panel(axes, study, metric, tables[metric], style["colours"], columns)
+            panel(axes, study, metric, tables[metric], style["colours"], columns)
         else:
             axes.axis("off")
             axes.text(0.5, 0.5, f"{METRICS[metric].label}:\nnot computed in this run", ha="center", va="center")
@@ -29,7 +29,7 @@ def draw(results, style: dict):
     return grid.figure, table
 
 
-def _panel(axes, study: Results, metric: str, table: pd.DataFrame, colours: dict, columns: int) -> None:
+def panel(axes, study: Results, metric: str, table: pd.DataFrame, colours: dict, columns: int) -> None:
     """To the attacks' lines: baselines with their bands, bounds, limits, labels, the axis in epsilon."""
     low, high = limits(metric, table)
     least = low / 10 if metric == "mse" else -np.inf  # where a floor of 0 is on a logarithmic axis

@@ -1,0 +1,75 @@
+"""Studies of several data sets side by side: curves, claims, ends of reconstruction, figure and picture."""
+
+import fake_results
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from vpaudit.base.errors import VpauditError
+from vpaudit.commands.main import main
+from vpaudit.report import domains
+from vpaudit.report.results import Results
+from vpaudit.study import config as configuration
+
+NAMES = ("clothes", "colours")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = []
+    for name in NAMES:
+        folder = fake_results.write(tmp_path_factory.mktemp("results") / name, colour=name == "colours")
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        (folder / "config.yaml").write_text(yaml.safe_dump(config | {"study": name}))
+        made.append(folder)
+    return made
+
+
+def test_one_command_puts_studies_side_by_side(folders, tmp_path, capsys):
+    results, figures = tmp_path / "results", tmp_path / "figures"
+    places = ["--results", str(results), "--figures", str(figures)]
+    assert main(["domains", *map(str, folders), "--show", "clothes", *places]) == 0
+    assert "curves.csv" in capsys.readouterr().out
+    assert sorted(p.name for p in figures.iterdir()) == ["domains.pdf", "domains.png", "picture.png"]
+    curves = pd.read_csv(results / "curves.csv")
+    assert set(curves["study"]) == set(NAMES)
+    mine = curves[(curves["study"] == "colours") & (curves["metric"] == "ssim") & (curves["look"] == "ddim")]
+    own = Results(folders[1]).curve("unconditional", "ddim", "ssim")
+    assert mine["value"].to_numpy() == pytest.approx(own["value"].to_numpy(), rel=1e-5)
+    claims = pd.read_csv(results / "claims.csv")
+    assert claims.groupby("name")["study"].nunique().eq(2).all()
+    ends = pd.read_csv(results / "endings.csv")
+    assert set(ends["margin"]) == {0.01, 0.05, 0.1}
+    assert (ends["low"] <= ends["at_5"]).all()
+    assert (ends["at_5"] <= ends["high"]).all()
+
+
+def test_images_that_may_not_be_shown_make_no_picture(folders, tmp_path):
+    domains.write(domains.studies(folders), tmp_path / "results", tmp_path / "figures", [])
+    assert not (tmp_path / "figures/picture.png").exists()
+
+
+def test_a_row_of_claims_has_a_cell_a_study(folders):
+    rows = domains.claims(domains.studies(folders))
+    rows = rows[~((rows["study"] == "colours") & (rows["name"] == rows["name"].iloc[0]))]
+    table = domains.table_of_claims(rows)
+    assert table[0]["cells"][1] == "–"
+    assert table[0]["cells"][0].startswith(rows["verdict"].iloc[0])
+    assert all(len(row["cells"]) == len(NAMES) for row in table)
+
+
+def test_a_study_that_is_not_finished_or_named_twice_is_refused(folders, tmp_path):
+    (tmp_path / "config.yaml").write_text("study: half\n")
+    with pytest.raises(VpauditError, match="holds no summary"):
+        domains.studies([tmp_path])
+    with pytest.raises(VpauditError, match="same name: clothes, clothes"):
+        domains.studies([folders[0], folders[0]])
+
+
+@pytest.mark.parametrize("name", ["cifar10", "faces", "xrays", "portraits", "photographs"])
+def test_every_domain_is_a_valid_study(root, name):
+    config = configuration.load(root / "config/domains.yaml", root / f"config/domains/{name}.yaml")
+    assert config.study == name
+    assert np.all(np.diff(config.mechanism.mu) > 0)
+    assert {"posterior_mean", "posterior_mean_untold", "ddim", "ddim_blind", "ddpm"} <= {a.name for a in config.attacks}
