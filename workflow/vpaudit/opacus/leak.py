@@ -1,10 +1,10 @@
 """How much of an image its clipped gradient leaks, as the mu of a plain release that leaks as much.
 
 Linearised at the image x0 the release is y = f(x0) + J (x - x0) + sigma z, J = df/dx (`clipped`). Under a Gaussian
-prior of covariance S the posterior's covariance is (S^-1 + J'J / sigma^2)^-1, and with A = S^1/2 J'J S^1/2 its trace is
-what the prior had, tr S, less the
+prior of covariance S = U L U' the posterior's covariance is (S^-1 + J'J / sigma^2)^-1, and with A = L^1/2 U'J'J U L^1/2
+its trace is what the prior had, tr S, less the
 
-    gain = tr S^1/2 A (sigma^2 + A)^-1 S^1/2
+    gain = tr L^1/2 A (sigma^2 + A)^-1 L^1/2
 
 A plain release x + s z gains sum_i l_i^2 / (l_i + s^2), l_i the eigenvalues of S. The equivalent mu is |x0| / s at
 the s of equal gains. Of a planted layer whose gradient is the image it is C / sigma. Both sides are told lambda (see
@@ -32,7 +32,7 @@ from scipy.stats import t as student
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import KeyedNoise
-from vpaudit.opacus.clipped import ClippedGradient
+from vpaudit.opacus.clipped import ClippedGradient, Derivative
 from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.priors.spectral import SpectralPrior
 
@@ -112,24 +112,29 @@ def equivalent_mu(gain: float, variances: np.ndarray, image_norm: float) -> floa
 
 
 def leaks(
-    gradient: ClippedGradient, x: torch.Tensor, prior: Gaussian, key: tuple, probes: int = PROBES, steps: int = STEPS
-) -> dict[str, Leak]:
+    gradient: ClippedGradient, x: torch.Tensor, prior: Gaussian, key: tuple, probes: int = PROBES, steps: int = STEPS,
+    rest: Sequence[tuple[ClippedGradient, torch.Tensor]] = (), layers: dict[str, torch.Tensor] | None = None,
+) -> dict[str, Leak]:  # fmt: skip
     """The leak of one image x (C, H, W) through each layer seen alone and, under the name "all", through the network.
 
     Args:
-        key: names the random vectors; probes: their number, >= 2; steps: of Lanczos.
+        key: names the random vectors; probes: their number, >= 2 for an interval; steps: of Lanczos.
+        rest: gradients and images of the batch of which the adversary knows the class alone. The release is linearised
+            at these too, and each is of the prior.
+        layers: coordinates of f by name, as `ClippedGradient.layers` gives them, which is what they are by default.
 
     Raises:
         VpauditError: a prior of another shape, or a gradient whose derivative is not finite.
     """
-    at = gradient.at(x)
-    start = colour(prior, signs(key, probes, x.shape))
-    norm, variances = float(x.double().norm()), prior.variances.flatten().double().numpy()
+    batch = [gradient.at(x), *(other.at(image) for other, image in rest)]
+    start = torch.zeros(probes, len(batch) * x.numel(), dtype=torch.float64)
+    start[:, : x.numel()] = root(prior) * signs(key, probes, x.shape).flatten(1)
+    norm, variances, value = float(x.double().norm()), prior.variances.flatten().double().numpy(), batch[0].value
     found = {}
-    for name, rows in (gradient.layers() | {"all": None}).items():
-        part = at.value if rows is None else at.value[rows]
-        gain = quadrature(_whitened(at, prior, rows), start, steps)
-        found[name] = Leak(float(part.square().sum() / at.value.square().sum()), gain, norm, variances)
+    for name, rows in ((gradient.layers() if layers is None else layers) | {"all": None}).items():
+        part = value if rows is None else value[rows]
+        gain = quadrature(_whitened(batch, prior, rows), start, steps)
+        found[name] = Leak(float(part.square().sum() / value.square().sum()), gain, norm, variances)
     return found
 
 
@@ -141,8 +146,8 @@ def departure(
     0 where f is linear; from 1 on the linearisation says nothing of changes of this size.
     """
     variances, s = prior.variances.flatten().double(), float(x.double().norm()) / mu
-    shrunk = (1 + variances / s**2).rsqrt().view(x.shape)
-    changes = colour(prior, shrunk * KeyedNoise([(*key, "change", k) for k in range(probes)], x.shape)().double()).to(x)
+    normal = KeyedNoise([(*key, "change", k) for k in range(probes)], x.shape)().flatten(1)
+    changes = prior.image((variances / (1 + variances / s**2)).sqrt() * normal).to(x)
     at = gradient.at(x)
     linear = at.push(changes)
     true = torch.stack([gradient(x + change) for change in changes]) - at.value
@@ -151,7 +156,9 @@ def departure(
 
 def bits(gradient: ClippedGradient, x: torch.Tensor, prior: Gaussian, key: tuple, sigma: float, **how) -> Estimate:
     """1/2 log2 det(1 + A / sigma^2): what the linearised release tells of an image of the Gaussian prior."""
-    found = quadrature(_whitened(gradient.at(x), prior), signs(key, how.pop("probes", PROBES), x.shape), **how)
+    found = quadrature(
+        _whitened([gradient.at(x)], prior), signs(key, how.pop("probes", PROBES), x.shape).flatten(1), **how
+    )
     return Estimate.of(found.each(lambda a: 0.5 * np.log2(1 + a / sigma**2)))
 
 
@@ -175,12 +182,12 @@ def van_trees(
     """
     if gradient.told:
         raise VpauditError("van Trees' floor is not for an adversary that is told lambda", "give told=False")
-    operators = [_whitened(gradient.at(x), prior) for x in images]
+    operators = [_whitened([gradient.at(x)], prior) for x in images]
 
     def mean(v):
         return sum(operator(v) for operator in operators) / len(operators)
 
-    start = colour(prior, signs(key, how.pop("probes", PROBES), images[0].shape))
+    start = root(prior) * signs(key, how.pop("probes", PROBES), images[0].shape).flatten(1)
     total = float(prior.variances.double().sum())
     gain = Estimate.of(quadrature(mean, start, **how).each(lambda a: a / (sigma**2 + a)))
     return Estimate(total - gain.value, total - gain.high, total - gain.low)
@@ -194,24 +201,24 @@ def signs(key: tuple, count: int, shape) -> torch.Tensor:
     return KeyedNoise([(*key, "probe", k) for k in range(count)], shape)().sign().double()
 
 
-def colour(prior: Gaussian, coordinates: torch.Tensor) -> torch.Tensor:
-    """S^1/2 in the prior's eigenvectors: float64 (K, C, H, W) of coordinates to images."""
-    scaled = coordinates.flatten(1) * prior.variances.flatten().double().sqrt()
-    return prior.image(scaled)
+def root(prior: Gaussian) -> torch.Tensor:
+    """float64 (N,): L^1/2. U L^1/2 v, v standard normal, are images of the prior about 0."""
+    return prior.variances.flatten().double().sqrt()
 
 
-def _whitened(at, prior: Gaussian, rows: torch.Tensor | None = None):
-    """A: images (K, C, H, W) to images, S^1/2 J'J S^1/2, in double precision around a network in its own."""
-    root = prior.variances.flatten().double().sqrt()
-
-    def half(v):
-        return prior.image(prior.coordinates(v) * root)
+def _whitened(batch: Sequence[Derivative], prior: Gaussian, rows: torch.Tensor | None = None):
+    """A of the coordinates `rows` (bool, (P,)) of f, by default all: float64 (K, B N) to (K, B N), B images side by
+    side; J and U in the network's own precision."""
+    scale = root(prior)
 
     def apply(v):
-        product = at.information(half(v).to(at.x), rows)
+        parts = zip(batch, v.split(len(scale), dim=1), strict=True)
+        pushed = sum(at.push(prior.image((scale * part).to(at.x))) for at, part in parts)
+        seen = pushed if rows is None else pushed * rows
+        product = torch.cat([prior.coordinates(at.pull(seen)).flatten(1) for at in batch], dim=1)
         if not torch.isfinite(product).all():
             raise VpauditError("the gradient's derivative by the image is not finite", "look for inf or NaN in weights")
-        return half(product.double())
+        return scale.repeat(len(batch)) * product.double()
 
     return apply
 
@@ -220,14 +227,13 @@ def quadrature(apply: Callable[[torch.Tensor], torch.Tensor], start: torch.Tenso
     """Lanczos with full reorthogonalisation on a positive semidefinite matrix, from each of K vectors.
 
     Args:
-        apply: the matrix times vectors of the shape of `start`, float64 (K, ...).
+        apply: the matrix times vectors, float64 (K, N), as `start` is.
     """
-    shape, steps = start.shape, min(steps, start[0].numel())
-    norms = start.flatten(1).norm(dim=1)
-    basis = [start.flatten(1) / norms[:, None]]
+    steps, norms = min(steps, start.shape[1]), start.norm(dim=1)
+    basis = [start / norms[:, None]]
     diagonal, beside = [], []
     for _ in range(steps):
-        v = apply(basis[-1].view(shape)).flatten(1)
+        v = apply(basis[-1])
         diagonal.append((v * basis[-1]).sum(dim=1))
         for _ in range(2):  # twice is enough (Kahan and Parlett)
             known = torch.stack(basis, dim=1)
