@@ -11,7 +11,8 @@ import textwrap
 import pytest
 import torch
 from opacus import PrivacyEngine
-from opacus.optimizers import AdaClipDPOptimizer, DistributedDPOptimizer
+from opacus.distributed import DifferentiallyPrivateDistributedDataParallel as DPDDP
+from opacus.optimizers import AdaClipDPOptimizer, SimpleDistributedPerLayerOptimizer
 from opacus.utils.batch_memory_manager import BatchMemoryManager
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -150,7 +151,46 @@ def test_only_the_owner_reads_images(tmp_path):
     assert IMAGES[0].numpy().tobytes() not in seen
 
 
-@pytest.mark.parametrize("kind", [DistributedDPOptimizer, AdaClipDPOptimizer])
+def train_in_processes(rank: int, path: str, ghost: bool):
+    """Two steps of one of two processes, each with its own half of every batch."""
+    torch.distributed.init_process_group("gloo", f"file://{path}.rendezvous", rank=rank, world_size=2)
+    torch.manual_seed(2)
+    model, criterion = DPDDP(network()), nn.CrossEntropyLoss()
+    how = {"grad_sample_mode": "ghost", "criterion": criterion} if ghost else {}
+    made = PrivacyEngine().make_private(
+        module=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), noise_multiplier=0.0, max_grad_norm=0.2,
+        data_loader=DataLoader(TensorDataset(IMAGES, CLASSES), batch_size=8), **how,
+    )  # fmt: skip
+    wrapped, optimizer, loader = made[0], made[1], made[-1]
+    criterion = made[2] if ghost else criterion
+    Recorder(optimizer, path, every=1, loader=loader)
+    for _, (x, y) in zip(range(2), loader):
+        optimizer.zero_grad()
+        criterion(wrapped(x), y).backward()
+        optimizer.step()
+    torch.save(model.module.state_dict(), f"{path}.{rank}")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("ghost", [False, True])
+def test_of_several_processes_the_sum_is_recorded(tmp_path, ghost):
+    path = tmp_path / "run"
+    torch.multiprocessing.spawn(train_in_processes, (str(path), ghost), nprocs=2)
+    run = Run(path)
+    assert run.steps == [0, 1]
+    for step in run.steps:
+        released, batch = run.released(step), run.batch(step)
+        assert released.setting.divisor == 8
+        assert released.setting.sample_rate == pytest.approx(1 / 3)
+        assert len(set(batch.indices.tolist())) == len(batch.indices) == len(batch.norms)
+        assert torch.equal(batch.images, IMAGES[batch.indices])
+        assert torch.allclose(released.noisy_sum(), clipped_sum(run, step, 0.2), atol=1e-6)
+    first, last = torch.load(f"{path}.0"), run.released(1)
+    for name, weight in last.weights.items():  # what was released is what moved the weights
+        assert torch.allclose(first[name], weight - 0.1 * last.gradient[name], atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [SimpleDistributedPerLayerOptimizer, AdaClipDPOptimizer])
 def test_what_cannot_be_recorded_rightly_is_refused_by_name(tmp_path, kind):
     with pytest.raises(VpauditError, match=kind.__name__):
         Recorder(object.__new__(kind), tmp_path / "run")

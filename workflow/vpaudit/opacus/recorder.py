@@ -5,17 +5,25 @@
 
 Opacus calls one hook after it has clipped, summed and noised, before the weights change: there the released gradient
 and the weights are written (`records`). Per-sample norms are taken when Opacus clips, each physical batch of a logical
-one in turn (`BatchMemoryManager`, accumulation); images and labels are seen passing through the network.
+one in turn (`BatchMemoryManager`, accumulation); images and labels are seen passing through the network. Several
+processes (DPDDP) sum their gradients after that hook, and the first of them writes the sum and the images of all.
 """
 
 import inspect
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from opacus import __version__ as opacus_version
-from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping, DPPerLayerOptimizer
+from opacus.optimizers import (
+    DistributedDPOptimizer,
+    DistributedDPOptimizerFastGradientClipping,
+    DPOptimizer,
+    DPOptimizerFastGradientClipping,
+    DPPerLayerOptimizer,
+)
 from torch.nn.modules.module import register_module_forward_hook
 
 from vpaudit.base import checks, files
@@ -27,10 +35,12 @@ CLIPS = {
     DPOptimizer: "clip_and_accumulate",
     DPPerLayerOptimizer: "clip_and_accumulate",
     DPOptimizerFastGradientClipping: "accumulate",
+    DistributedDPOptimizer: "clip_and_accumulate",
+    DistributedDPOptimizerFastGradientClipping: "accumulate",
 }
 REFUSED = (
-    "train in one process with flat, per-layer or ghost clipping: the gradients of several processes are summed after "
-    "Opacus' hook, and adaptive clipping changes noise and norm from step to step"
+    "train with flat or ghost clipping, or per layer in one process, and wrap several processes in Opacus' DPDDP: FSDP "
+    "has a part of the gradient in each, and adaptive clipping changes noise and norm from step to step"
 )
 
 
@@ -47,8 +57,8 @@ class Recorder:
         loader: Opacus' loader without workers; with it the batch's indices in the data set are recorded too.
 
     Raises:
-        VpauditError: an optimizer whose releases would be recorded wrongly (of several processes, with adaptive
-            clipping), a folder that already holds a run, too little disk.
+        VpauditError: an optimizer whose releases would be recorded wrongly (FSDP, adaptive clipping), a folder that
+            already holds a run, too little disk.
     """
 
     def __init__(
@@ -57,7 +67,8 @@ class Recorder:
         if type(optimizer) not in CLIPS or hasattr(optimizer, "_adjusted_noise_multiplier"):
             raise VpauditError(f"{type(optimizer).__name__} is not recorded", REFUSED)
         self.optimizer, self.path, self.every, self.steps = optimizer, Path(path), int(checks.whole(every=every)), steps
-        if (self.path / "run.json").exists():
+        self.rank, self.processes = getattr(optimizer, "rank", 0), getattr(optimizer, "world_size", 1)
+        if self.rank == 0 and (self.path / "run.json").exists():
             raise VpauditError(f"{self.path} already holds a run", "give another name, or delete it")
         self.step = 0
         self._norms, self._passes, self._indices = [], [], []
@@ -65,8 +76,11 @@ class Recorder:
         self._order: list[int] = []
         self._search = register_module_forward_hook(self._find)
         self._account = optimizer.step_hook
-        optimizer.attach_step_hook(self._released)
-        self._watch(CLIPS[type(optimizer)])
+        if self.processes > 1:
+            self._after("reduce_gradients", self._record)
+        else:
+            optimizer.attach_step_hook(self._released)
+        self._before(CLIPS[type(optimizer)], self._take_norms)
         if loader is not None and loader.num_workers == 0:  # workers draw batches ahead of the training
             self._watch_indices(loader.batch_sampler)
 
@@ -96,15 +110,17 @@ class Recorder:
             self._passes.append(seen)
             output.register_hook(lambda gradient: seen.update(labels=labels_of(gradient)))
 
-    def _watch(self, method: str) -> None:
-        clip = getattr(self.optimizer, method)
+    def _before(self, method: str, watch: Callable[[], None]) -> None:
+        called = getattr(self.optimizer, method)
+        setattr(self.optimizer, method, lambda: (watch(), called()))
 
-        def watched() -> None:
-            if self._due():
-                self._norms.append(norms(self.optimizer))
-            clip()
+    def _after(self, method: str, watch: Callable[[], None]) -> None:
+        called = getattr(self.optimizer, method)
+        setattr(self.optimizer, method, lambda: (called(), watch()))
 
-        setattr(self.optimizer, method, watched)
+    def _take_norms(self) -> None:
+        if self._due():
+            self._norms.append(norms(self.optimizer))
 
     def _watch_indices(self, sampler) -> None:
         """Give this one sampler a class that also tells which indices it drew last."""
@@ -125,6 +141,8 @@ class Recorder:
         self._names = {name: p for name, p in module.named_parameters() if id(p) in trained}
         places = {id(parameter): place for place, parameter in enumerate(self.optimizer.params)}
         self._order = [places[id(parameter)] for parameter in self._names.values()]  # the optimizer may have another
+        if self.rank:
+            return
         self._check_disk(images[0].numel() * images.element_size() if len(images) else 0)
         fixed = {n: value for n, value in module.state_dict(keep_vars=True).items() if id(value) not in trained}
         records.write(self.path / "fixed.safetensors", fixed)
@@ -134,7 +152,7 @@ class Recorder:
 
     def _check_disk(self, image: int) -> None:
         size = 2 * sum(p.numel() * p.element_size() for p in self.optimizer.params)
-        size += int(image * (self.optimizer.expected_batch_size or 1))
+        size += int(image * (self.optimizer.expected_batch_size or 1) * self.processes)
         self.path.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.path).free
         count = -(-self.steps // self.every) if self.steps else None
@@ -147,17 +165,23 @@ class Recorder:
         """Opacus' step hook: first its accountant, as without a recorder."""
         if self._account:
             self._account(optimizer)
+        self._record()
+
+    def _record(self) -> None:
         if self._due() and self._names:
-            records.write_batch(self.path, self.step, self._batch())  # first: a released record has its batch
-            gradient = {name: parameter.grad for name, parameter in self._names.items()}
-            records.write_released(self.path, records.Released(self._setting(), gradient, self._names))
+            batches = gathered(self._batch(), self.rank, self.processes)
+            if self.rank == 0:
+                records.write_batch(self.path, self.step, records.joined(batches))  # first: a release has its batch
+                gradient = {name: parameter.grad for name, parameter in self._names.items()}
+                records.write_released(self.path, records.Released(self._setting(), gradient, self._names))
         self._norms, self._passes = [], []
         self.step += 1
 
     def _setting(self) -> records.Setting:
         optimizer, (accountant, sample_rate) = self.optimizer, accounting_of(self._account)
         accumulated = optimizer.accumulated_iterations
-        divisor = optimizer.expected_batch_size * accumulated if optimizer.loss_reduction == "mean" else 1
+        batch = optimizer.expected_batch_size * accumulated * self.processes  # Opacus has that of one process
+        divisor = batch if optimizer.loss_reduction == "mean" else 1
         limits = getattr(optimizer, "max_grad_norms", None)
         return records.Setting(
             self.step, optimizer.noise_multiplier, optimizer.max_grad_norm,
@@ -180,6 +204,15 @@ class Recorder:
             torch.cat(labels) if complete else None,
             indices if indices is not None and len(indices) == len(found) else None,
         )
+
+
+def gathered(batch: records.Batch, rank: int, processes: int) -> list[records.Batch]:
+    """The batches of all processes, in the first of them; nothing in the others."""
+    if processes == 1:
+        return [batch]
+    found: list[records.Batch] = [batch] * processes if rank == 0 else []
+    torch.distributed.gather_object(batch, found or None)
+    return found
 
 
 def norms(optimizer: DPOptimizer) -> torch.Tensor:

@@ -9,7 +9,7 @@ Each file is written whole or not at all, so a run that is killed leaves every f
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -81,6 +81,12 @@ class Batch:
     images: torch.Tensor | None
     labels: torch.Tensor | None
     indices: torch.Tensor | None
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """One batch of those of several processes; what is unknown of one of them is left out."""
+    columns = [[getattr(batch, column.name) for batch in batches] for column in fields(Batch)]
+    return Batch(*(None if any(part is None for part in parts) else torch.cat(parts) for parts in columns))
 
 
 def flat(tensors: Tensors) -> torch.Tensor:
