@@ -82,16 +82,20 @@ def test_colour_study_beats_the_gaussian_prior_by_a_growing_margin(root):
     assert rising[-1] < 0.85
 
 
-def test_colour_prior_is_what_its_card_says(root):
+@pytest.mark.parametrize(
+    ("name", "images", "classes"),
+    [("cifar10_unet", "cifar10_local", 10), ("faces_64", "faces_64_local", 0), ("chest_xray_64", "chest_xray_64_local", 3)],
+)
+def test_a_prior_of_local_images_is_what_its_card_says(root, name, images, classes):
     """On real images where they are here: the card's error within its sampling error, below its own Gaussian's."""
     try:
-        loaded = data.load("cifar10_local", "test")
+        loaded = data.load(images, "test")
     except VpauditError as error:
         pytest.skip(str(error))
-    prior = network.load(root / "resources/priors/cifar10_unet", precision="float32")
-    card = json.loads((root / "resources/priors/cifar10_unet/card.json").read_text())
-    assert prior.num_classes == 10
-    x = pixels.from_uint8(loaded.images[600:728])
+    prior = network.load(root / f"resources/priors/{name}", precision="float32")
+    card = json.loads((root / f"resources/priors/{name}/card.json").read_text())
+    assert prior.num_classes == classes
+    x = pixels.from_uint8(loaded.images[400:496])
     for sigma in (0.229, 1.145):
         y = x + sigma * torch.randn(x.shape, generator=generator("shipped", sigma))
         at = torch.full((len(x),), sigma)

@@ -81,8 +81,8 @@ def model_card(
         fitting, held_out = held_out[::2], held_out[1::2]
         prior.trust = trust_in(prior, fitting)
         fitted = {"trust": [list(HELD_OUT_SIGMAS), prior.trust.shares.tolist()], "trust_fitted_to": len(fitting)}
-    training = trainer.source.some(len(held_out)).cpu()
     source, device = trainer.source, trainer.device
+    seen = held_out_errors(prior, source.some(len(held_out)).cpu())
     return {
         **about,
         "images": len(source),
@@ -102,7 +102,7 @@ def model_card(
         "held_out_images": len(held_out),
         **fitted,
         **held_out_errors(prior, held_out),
-        "training_mse_by_sigma": held_out_errors(prior, training)["held_out_mse_by_sigma"],
+        **{name.replace("held_out", "training").replace("gaussian", "training_gaussian"): e for name, e in seen.items()},
         "memorisation": memorisation.examine(images.to(device), held_out.to(device), source.whole()),
     }
 

@@ -154,10 +154,11 @@ def _affordable(model, source, seconds: float) -> int:
 def summary(folder: Path) -> str:
     """What a person wants to know of a new prior, from its card."""
     about = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    rows = zip(*(about[f"{name}_mse_by_sigma"].items() for name in ("held_out", "gaussian", "training")))
-    lines = ["noise s  held-out error  of the Gaussian  ratio  on training images"]
-    for (s, own), (_, closed), (_, seen) in rows:
-        lines.append(f"{s:>7}  {own:14.5f}  {closed:15.5f}  {own / closed:5.3f}  {seen:18.5f}")
+    names = ("held_out", "gaussian", "training", "training_gaussian")
+    rows = zip(*(about[f"{name}_mse_by_sigma"].items() for name in names))
+    lines = ["noise s  held-out error  of the Gaussian  ratio  on training images  ratio"]
+    for (s, own), (_, closed), (_, seen), (_, usual) in rows:
+        lines.append(f"{s:>7}  {own:14.5f}  {closed:15.5f}  {own / closed:5.3f}  {seen:18.5f}  {seen / usual:5.3f}")
     near = about["memorisation"]
     lines.append(
         f"nearest training image: {near['nearest_training_image_of_samples']:g} grey levels from samples, "

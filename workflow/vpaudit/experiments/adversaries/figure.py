@@ -18,11 +18,12 @@ def draw(results, style: dict):
         table.loc[rows, ["metric", "adversary"]] = shown, label
     table["training"] = [f"q = {q:g}, {t:,} rounds" for q, t in zip(table["sample_rate"], table["steps"])]
     numbers = intervals(table, KEYS)
-    numbers["metric"] = pd.Categorical(numbers["metric"], list(ROWS))
+    shown = numbers[numbers["metric"].isin(list(ROWS))]
+    shown = shown.assign(metric=pd.Categorical(shown["metric"], list(ROWS)))
     names = [*(about.label for about in ADVERSARIES.values()), TEMPLATE, BOUND]
     columns = list(dict.fromkeys(table["training"]))
     grid = lines(
-        numbers.sort_values("metric"), "epsilon", "adversary", style, 1.0, row="metric", row_order=list(ROWS),
+        shown.sort_values("metric"), "epsilon", "adversary", style, 1.0, row="metric", row_order=list(ROWS),
         col="training", col_order=columns, sharey="row", order=names, dashed=(TEMPLATE, BOUND),
     )  # fmt: skip
     for axes in grid.axes[0]:

@@ -7,6 +7,7 @@ import torch
 
 from vpaudit.attack import participation as rounds
 from vpaudit.base.adversaries import ADVERSARIES
+from vpaudit.base.pixels import per_image
 from vpaudit.experiments.bench import Bench, progress
 from vpaudit.privacy import accounting, adversaries
 from vpaudit.privacy.mechanism import Mechanism, Observation
@@ -36,7 +37,9 @@ def run(bench: Bench) -> pd.DataFrame:
     mu: what the rounds are worth as one release, of the simulated adversary image by image;
     template: the same with the image itself as template, the most that mu can be; mse: of the posterior mean;
     named: whether the image is named among all, of those who see every round, by their exact likelihood;
-    bound: the most that ReRo allows `named` to be on average.
+    bound: the most that ReRo allows `named` to be on average;
+    across, along: mean square of the simulated adversary's error over the noise it claims, across the image and along
+    it; bias: its error along the image, in units of that noise.
     """
     tables, delta = [], bench.config.mechanism.delta
     for epsilon in progress(EPSILONS, "adversaries"):
@@ -67,7 +70,17 @@ def _simulated(bench: Bench, training: Training) -> dict[str, torch.Tensor]:
         "mse": _error(bench, seen),
         "named": (_likelihoods(halves, rate).argmax(dim=1) == torch.arange(count)).double(),
         "bound": _same(bench, bound),
+        **_claimed(seen, per_image(seen.lam) * bench.x),
     }
+
+
+def _claimed(seen: Observation, theta: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What y - theta is in units of the noise that `seen` claims, across theta and along it."""
+    error, unit = ((t / per_image(scale)).flatten(1).double() for t, scale in (
+        (seen.y - theta, seen.sigma), (theta, theta.flatten(1).norm(dim=1))))  # fmt: skip
+    along = (error * unit).sum(1)
+    across = (error.square().sum(1) - along.square()) / (error.shape[1] - 1)
+    return {"across": across, "along": along.square(), "bias": along}
 
 
 def _likelihoods(halves: tuple[rounds.Rounds, rounds.Rounds], rate: float) -> torch.Tensor:
