@@ -82,7 +82,7 @@ def model_card(
         prior.trust = trust_in(prior, fitting)
         fitted = {"trust": [list(HELD_OUT_SIGMAS), prior.trust.shares.tolist()], "trust_fitted_to": len(fitting)}
     source, device = trainer.source, trainer.device
-    seen = held_out_errors(prior, source.some(len(held_out)).cpu())
+    seen = held_out_errors(prior, source.some(len(held_out)).cpu()).values()
     return {
         **about,
         "images": len(source),
@@ -102,7 +102,7 @@ def model_card(
         "held_out_images": len(held_out),
         **fitted,
         **held_out_errors(prior, held_out),
-        **{name.replace("held_out", "training").replace("gaussian", "training_gaussian"): e for name, e in seen.items()},
+        **dict(zip(("training_mse_by_sigma", "training_gaussian_mse_by_sigma"), seen)),
         "memorisation": memorisation.examine(images.to(device), held_out.to(device), source.whole()),
     }
 
