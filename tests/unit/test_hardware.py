@@ -1,5 +1,6 @@
-"""Several jobs on a machine of several GPUs: each has one of its own, and a dead job's is free again."""
+"""What a job asks of its machine: a GPU of its own where several are, and memory that it need not clear again."""
 
+import platform
 import signal
 import subprocess
 import sys
@@ -38,3 +39,21 @@ def test_each_job_has_a_gpu_of_its_own_and_a_killed_one_frees_it(jobs):
     assert "all 3 GPUs are in use" in fourth.stdout.readline()
     first[1].send_signal(signal.SIGKILL)
     assert int(fourth.stdout.readline()) == numbers[1]
+
+
+FAULTS = """
+import resource, numpy as np
+from vpaudit.base import machine
+machine.keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults(), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_a_large_array_takes_the_memory_of_the_one_before():
+    first, second = map(int, subprocess.check_output([sys.executable, "-c", FAULTS], text=True).split())
+    assert second < first / 10

@@ -7,9 +7,10 @@ import torch
 
 from vpaudit import data
 from vpaudit.base import pixels
+from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import generator
-from vpaudit.priors import network
+from vpaudit.priors import network, packed
 from vpaudit.priors.gaussian import GaussianPrior
 
 # Held-out MSE of a one-hour trial of the same network, s = 22.9 / mu, mu = 2 to 100: to be beaten (mu = 2: within 2 %).
@@ -109,3 +110,15 @@ def test_above_all_noise_that_held_out_images_bear_out_a_prior_is_its_gaussian(r
     assert prior.sigma_max == float("inf")
     assert torch.equal(prior.denoise(x, sigma), prior.base.denoise(x, sigma))
     assert network.load(root / "resources/priors/fashion_mnist_dit").sigma_max == 150
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist_dit", "cifar10_unet", "photographs"])
+def test_a_packed_prior_answers_alike(root, name):
+    """A study's jobs pack the network's layers, which must change nothing but the rounding."""
+    prior = network.load(root / "resources/priors" / name, rows=4)
+    shape = (3, 40, 40) if isinstance(prior.shape, AnySize) else prior.shape
+    x, sigma = torch.randn(4, *shape, generator=generator("packed")), torch.tensor([0.2, 1.0, 4.0, 9.0])
+    plain = prior.denoise(x, sigma)
+    packed.pack(prior.network)
+    assert not any(isinstance(layer, torch.nn.Linear) for layer in prior.network.modules())
+    assert torch.allclose(prior.denoise(x, sigma), plain, atol=1e-5)

@@ -1,6 +1,7 @@
 """What this machine is; without torch."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import platform
@@ -18,6 +19,21 @@ def cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next array, instead of handing it back to the system and asking again.
+
+    The system clears every page that it hands out. Arrays of more than 32 MB are handed back each time, and clearing
+    them anew took a third of the processor seconds of LPIPS. Nothing is done where the C library has no mallopt.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def claim_gpu(count: int, folder: str | Path | None = None, pause: float = 2.0) -> int:

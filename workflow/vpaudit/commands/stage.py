@@ -4,6 +4,7 @@ import argparse
 import importlib
 import inspect
 
+from vpaudit.base import machine
 from vpaudit.base.errors import VpauditError
 from vpaudit.study import config as configuration
 from vpaudit.study import depends
@@ -44,6 +45,7 @@ def _run(arguments) -> None:
             + "; ".join([f"has no --{key}" for key in wrong] + [f"needs --{key}" for key in missing]),
             f"it takes {', '.join(f'--{key}' for key in takes if key not in OWN) or 'no options'}",
         )
+    machine.keep_freed_memory()
     if arguments.threads:
         import torch
 

@@ -71,9 +71,9 @@ class Meter:
         """LPIPS features, or None without LPIPS."""
         return self.lpips.features(images) if self.lpips else None
 
-    def _features_at(self, places: torch.Tensor):
-        """Those of images of the pool."""
-        return None if self.features_of_pool is None else self.features_of_pool[places.to(self.device)]
+    def _features_at(self, places: torch.Tensor) -> list[torch.Tensor] | None:
+        """Those of images of the pool: its rows, not copied."""
+        return None if self.features_of_pool is None else [self.features_of_pool[place] for place in places.tolist()]
 
     def compare(self, a, b, a_features, b_features) -> dict[str, torch.Tensor]:
         """{metric: (N,)} on the CPU between two batches of images and their features; without these no LPIPS."""

@@ -4,7 +4,7 @@ A metric's name carries its variant. Nothing is clipped or stretched here; the a
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -136,7 +136,6 @@ class Lpips:
         return (found * weight.sqrt()).permute(0, 2, 3, 1).flatten(1)
 
     @torch.inference_mode()
-    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """LPIPS between images whose features (B, D) these are, float32 (B,)."""
-        pairs = zip(a.split(self.batch), b.split(self.batch))
-        return torch.cat([torch.linalg.vector_norm(x - y, dim=1).square() for x, y in pairs]).cpu()
+    def distance(self, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor]) -> torch.Tensor:
+        """LPIPS between images whose features these are, float32 (B,); (B, D), or B rows, which need no copy."""
+        return torch.stack([torch.linalg.vector_norm(x - y).square() for x, y in zip(a, b, strict=True)]).cpu()

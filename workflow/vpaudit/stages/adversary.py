@@ -30,7 +30,10 @@ def read_observation(config: Config, path: Path) -> Observation:
 
 
 class Priors:
-    """The priors of a study, each read once, when first needed; `remember`: the network keeps its answers."""
+    """The priors of a study, each read once, when first needed.
+
+    `remember`: the network keeps its answers, and its layers are packed where it is a float32 network on a CPU.
+    """
 
     def __init__(self, config: Config, layout: Layout, device: str, remember: bool = False):
         self.config, self.layout, self.remember = config, layout, remember
@@ -44,13 +47,17 @@ class Priors:
 
     @cached_property
     def network(self):
-        from vpaudit.priors import network
+        from vpaudit.priors import network, packed
         from vpaudit.priors.remembered import Remembered
 
         model = network.load(self.layout.prior, self.device, self.config.prior.precision, self.config.prior.rows)
         if model.few_step:
             model.gaussian = self.gaussian.to(model.device)
-        return Remembered(model) if self.remember else model
+        if not self.remember:
+            return model
+        if model.device.type == "cpu" and model.precision == "float32":
+            packed.pack(model.network)
+        return Remembered(model)
 
     @cached_property
     def gaussian(self):
