@@ -30,6 +30,7 @@ include: "rules/experiments.smk"
 include: "rules/benchmarks.smk"
 include: "rules/domain.smk"
 include: "rules/participation.smk"
+include: "rules/recognition.smk"
 
 
 rule all:

@@ -108,6 +108,11 @@ def public_images():
     return [PATHS.public] if STUDY.public_images else []
 
 
+def others(*kinds):
+    """Images of an audit beside those attacked, where it has them."""
+    return [file for kind in kinds if (file := getattr(STUDY.recognition, kind))]
+
+
 def figure_code(name):
     """The module that draws a figure, with all that it imports."""
     source = figures.FIGURES[name].__module__.removeprefix("vpaudit.")

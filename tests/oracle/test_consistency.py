@@ -6,7 +6,7 @@ import torch
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import generator
-from vpaudit.measure import agreement, metrics
+from vpaudit.measure import agreement, believed, metrics
 
 SHAPE = (200, 1, 12, 12)
 
@@ -78,7 +78,8 @@ def test_few_of_the_pixels_called_real_are_wrong(foreground):
     limits, found = [], []
     for _ in range(200):
         spread, error, mask = doubtful(rng, 63)
-        limits.append(agreement.trusted_spread(spread, error, 0.2, rate, mask if foreground else None))
+        worst = believed.worst_shares(spread, error, mask if foreground else None)
+        limits.append(believed.trusted_spread(worst, rate))
         found.append(proportion(limits[-1], *fresh))
     assert np.mean(found) <= rate + 3 * np.std(found) / 200**0.5
     assert np.median(limits) > 0.02
@@ -88,9 +89,17 @@ def test_a_first_call_that_is_wrong_is_not_made_good_by_later_ones():
     """The proportion does not fall with the spread; as many wrong calls as right ones at first, 1 of 40 at last."""
     spread = np.tile(np.r_[0.01, np.full(39, 0.5)], (100, 1))
     error = np.tile(np.r_[1.0, np.zeros(39)], (100, 1))
-    assert agreement.trusted_spread(spread, error, 0.2, 0.05) < 0.01
-    assert agreement.trusted_spread(spread, np.zeros_like(error), 0.2, 0.05) == 1.0
-    assert agreement.trusted_spread(spread[:10], np.zeros((10, 40)), 0.2, 0.05) == 0.0  # ten images guarantee nothing
+    right = believed.worst_shares(spread, np.zeros_like(error))
+    assert believed.trusted_spread(believed.worst_shares(spread, error)) < 0.01
+    assert believed.trusted_spread(right) == 1.0
+    assert believed.trusted_spread(right[:10]) == 0.0  # ten images guarantee nothing
+
+
+def test_each_image_is_judged_by_the_limit_of_the_others():
+    spread, error, _ = doubtful(np.random.default_rng(1), 30)
+    worst = believed.worst_shares(spread, error)
+    others = [believed.trusted_spread(np.delete(worst, k, axis=0)) for k in range(30)]
+    assert believed.trusted_by_others(worst).tolist() == others
 
 
 def test_one_draw_tells_nothing():

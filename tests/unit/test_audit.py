@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import os
 import shutil
 import stat
@@ -31,9 +30,8 @@ from vpaudit.priors.gaussian import GaussianPrior
 from vpaudit.privacy import accounting
 from vpaudit.report import words
 from vpaudit.report.results import Results, share_recovered
+from vpaudit.stages import believed, participation, privatize, recognised, reconstruct
 from vpaudit.stages import data as data_stage
-from vpaudit.stages import participation as stages_participation
-from vpaudit.stages import privatize, reconstruct
 from vpaudit.study.config import Attack, Config, Success
 from vpaudit.study.layout import Layout
 
@@ -277,6 +275,8 @@ FACTS = {
     "reading": ["30 image files"],
     "shape": "16×16",
     "prior": "p",
+    "public": "",
+    "unbelieved": "no public images are at hand",
     "warnings": [],
 }
 
@@ -293,7 +293,8 @@ def answered(tmp_path_factory):
         for s in HELD_OUT_SIGMAS
     ]  # fmt: skip
     pd.concat(parts).to_parquet(results / "domain.parquet")
-    stages_participation.NOTHING.to_parquet(results / "participation.parquet")
+    for stage in (participation, believed, recognised):
+        stage.NOTHING.to_parquet(results / f"{stage.__name__.split('.')[-1]}.parquet")
     layout = types.SimpleNamespace(
         results=results, summary=results / "summary.json", table=lambda name: results / f"{name}.parquet"
     )
@@ -571,14 +572,17 @@ def test_the_paragraph_names_noise_budget_and_limits(answered):
 
 def test_the_answer_stands_at_the_head_of_the_page(answered, tmp_path):
     layout, found = answered
-    layout = types.SimpleNamespace(results=layout.results, report=tmp_path / "report.html")
+    made = {"mu=5": layout.results / "reconstructions/mu=5.npz"}
+    layout = types.SimpleNamespace(results=layout.results, report=tmp_path / "report.html", seen=lambda config: made)
     layout.report.write_text("<body><main>\n<p>the study</p></main>")
     setup = budget.setup(noise_multiplier=[0.2], steps=4)
-    page.build(layout, setup, found, tmp_path / "shown.html", redact=False)
-    page.build(layout, setup, found, tmp_path / "redacted.html", redact=True)
+    for name in ("shown", "redacted"):
+        config = Config(report={"redact": name == "redacted"})
+        page.build(layout, config, setup, found, tmp_path / f"{name}.html")
     shown, redacted = ((tmp_path / f"{name}.html").read_text() for name in ("shown", "redacted"))
     assert shown.index("The answer") < shown.index("the study")
-    assert shown.count('<tr><th scope="row">') == len(found["adversaries"]) == 2
+    assert shown.count('<tr><th scope="row">') == 2 * len(found["adversaries"]) == 4
+    assert "no public images are at hand" in shown
     assert "data:image/png" in shown
     assert "data:image" not in redacted
     assert found["statement"] in redacted
@@ -630,32 +634,6 @@ def test_what_a_first_look_computed_is_not_computed_again(pictures, tmp_path, mo
     assert [len(job.seen) for job in computed] == [10, 2]
     made = [np.load(layout.reconstruction("5"))["gaussian.wiener"] for layout in layouts]
     assert np.array_equal(made[0], made[1][:, :10])
-
-
-# ---------------------------------------------------------------- which one
-
-
-def test_a_reconstruction_picks_its_image_as_often_as_counting_says():
-    """Pool on a line, so that who is nearer is known; the chance by counting subsets, and guessing for noise."""
-    pool = np.arange(0, 240, 20, dtype=np.uint8)[:, None, None] * np.ones((12, 4, 4), np.uint8)
-    candidates = seen.Candidates(pool, np.array([0, 0, 5]))
-    made = np.stack([np.full((1, 4, 4), v / 127.5 - 1) for v in (0, 25, 100)])  # nearer than its own: none, two, none
-    found = seen.picked(made, candidates)
-    assert list(found) == ["10"]  # twelve images are too few for 100
-    other = math.comb(9, 9) / math.comb(11, 9)
-    assert found["10"]["value"] == pytest.approx((1 + other + 1) / 3)
-    rng = np.random.default_rng(0)
-    many = seen.Candidates(rng.integers(0, 256, (400, 4, 4), np.uint8), np.arange(400))
-    guessed = seen.picked(rng.uniform(-1, 1, (400, 1, 4, 4)), many)
-    assert guessed["10"]["low"] < 0.1 < guessed["10"]["high"]
-    assert guessed["100"]["low"] < 0.01 < guessed["100"]["high"]
-
-
-def test_candidates_are_all_images_read(pictures):
-    job = prepared(pictures, limit=5)
-    candidates = job.candidates()
-    assert len(candidates.images) == 12
-    assert np.array_equal(candidates.images[candidates.own], job.chosen.images)
 
 
 def test_a_mu_alone_is_one_release_and_names_no_adversary(answered):

@@ -4,10 +4,9 @@ For draws x_1 ... x_K of a calibrated posterior, E d(x_j, x_k) = E d(x_j, x) for
 itself one more draw. So agreement estimates success in the metric's own unit; in squared error, with v the variance
 between draws, a draw is off by 2 v and the mean of K draws by v (1 + 1/K). Nothing that estimates takes a target.
 
-Real networks are not calibrated exactly. `conformal_factor` and `trusted_spread` correct that by the targets of others
-(public ones, or a study's own), and then hold for a new image with a stated probability, whatever the network, as long
-as images are exchangeable: split conformal prediction (Vovk; Lei et al. 1604.04173) and conformal risk control
-(Angelopoulos et al. 2208.02814, theorem 1).
+Real networks are not calibrated exactly. `conformal_factor` corrects that by the targets of others (public ones, or a
+study's own), and then holds for a new image with a stated probability, whatever the network, as long as images are
+exchangeable: split conformal prediction (Vovk; Lei et al. 1604.04173). For pixels: `believed.py`.
 """
 
 import itertools
@@ -18,8 +17,6 @@ import numpy as np
 import torch
 
 from vpaudit.base.errors import VpauditError
-
-SPREADS = np.geomspace(1e-3, 1.0, 61)  # on trial, in pixel units; fixed beforehand, not chosen by the images
 
 
 def agreement(draws: torch.Tensor, compare: Callable[[int, int], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -86,33 +83,3 @@ def conformal_factor(estimated: np.ndarray, achieved: np.ndarray, level: float =
             f"{len(ratios)} images are too few for a level of {level:g}", f"give {math.ceil(level / (1 - level))}"
         )
     return float(ratios[place - 1])
-
-
-def trusted_spread(
-    spread: np.ndarray, error: np.ndarray, tolerance: float, rate: float, counted: np.ndarray | None = None
-) -> float:
-    """The largest spread up to which pixels may be called real so that few of those called real are wrong.
-
-    What is controlled is the false-discovery proportion of a new image exchangeable with these: pixels called real and
-    off by more than `tolerance`, over pixels called real (0 if there are none). It is at most `rate` in expectation
-    over the new image and these. It does not fall with the spread, as risk control wants; its maximum over all smaller
-    ones of `SPREADS` does, is never below it, and is what is controlled.
-
-    Args:
-        spread: (n, pixels) std between draws; error: (n, pixels) |estimate - target|, targets being known.
-        tolerance: > 0, in pixel units; rate: in (0, 1).
-        counted: (n, pixels) bool, such as where the estimate is not background; only these are called. None: all.
-
-    Returns:
-        one of `SPREADS`; 0 if none is small enough (n < 1/rate - 1, or draws that agree and are wrong).
-    """
-    spread, wrong = np.asarray(spread, dtype=float), np.asarray(error) > tolerance
-    counted = np.ones(spread.shape, dtype=bool) if counted is None else np.asarray(counted, dtype=bool)
-    worst, trusted = np.zeros(len(spread)), 0.0
-    for limit in SPREADS:
-        called = (spread <= limit) & counted
-        worst = np.maximum(worst, (called & wrong).sum(axis=1) / np.maximum(called.sum(axis=1), 1))
-        if (worst.sum() + 1) / (len(worst) + 1) > rate:
-            break
-        trusted = float(limit)
-    return trusted

@@ -18,7 +18,7 @@ from vpaudit.stages.reconstruct import Job, shard
 from vpaudit.study.config import Attack, Config, Knowledge
 from vpaudit.study.layout import Layout
 
-KINDS = ("posterior_mean", "ddim", "few_step")  # of attacks: of one outcome each
+KINDS = ("posterior_mean", "ddim", "multistep", "few_step")  # of attacks
 NOTHING = pd.DataFrame({name: [] for name in ("noise_multiplier", "kind", "attack", "metric", "image", "value", "mu")})
 NUMBERS = 2**22  # of rounds or pixels times images, that are held at once for each product asked
 
@@ -31,34 +31,41 @@ def participation(config: Config, layout: Layout, device: str = "auto") -> None:
     """
     tables, priors = [NOTHING], Priors(config, layout, device)
     for noise in config.rounds.noise_multiplier:
-        seen, made = attacked(config, layout, priors, noise)
+        seen, made = attacked(config, priors, noise, *read_targets(layout))
         with files.atomic(layout.participation(noise)) as temporary:
             np.savez(temporary, y=seen.y.numpy(), lam=seen.lam.numpy(), sigma=seen.sigma.numpy(), **made)
         tables += [rows.assign(noise_multiplier=noise) for rows in measured(config, layout, seen, made, device)]
     files.write_table(layout.table("participation"), pd.concat(tables, ignore_index=True))
 
 
-def attacked(config: Config, layout: Layout, priors: Priors, noise: float) -> tuple[Observation, dict[str, np.ndarray]]:
-    """The observation that all rounds amount to, and {"unconditional.<attack>": (1, images, C, H, W)} made of it."""
-    parts = list(_observed(config, layout, priors, noise))
+def attacked(
+    config: Config, priors: Priors, noise: float, x: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor
+) -> tuple[Observation, dict[str, np.ndarray]]:
+    """The observation that all rounds amount to, and {"unconditional.<attack>": (draws, images, C, H, W)} made of it.
+
+    Args:
+        noise: sigma / C of a round; x, labels, ids: of the images, see `read_targets`.
+    """
+    parts = list(_observed(config, priors, noise, x, labels, ids))
     made = {
-        f"unconditional.{a.name}": np.concatenate([shard(config, priors, Job(a, "unconditional", 0, o)) for o in parts])
+        f"unconditional.{a.name}": np.stack([
+            np.concatenate([shard(config, priors, Job(a, "unconditional", draw, o)) for o in parts])
+            for draw in range(a.draws)
+        ])
         for a in config.attacks
         if takes_part(a)
-    }
+    }  # fmt: skip
     joined = {name: torch.cat([getattr(o, name) for o in parts]) for name in ("y", "lam", "sigma", "ids", "labels")}
-    whole = Observation(**joined, dataset=config.dataset, mu=parts[0].mu)
-    return whole, {name: images[None] for name, images in made.items()}
+    return Observation(**joined, dataset=config.dataset, mu=parts[0].mu), made
 
 
 def takes_part(attack: Attack) -> bool:
-    """Attacks with the prior that are told lambda, as this adversary is, and have one outcome."""
-    return attack.kind in KINDS and attack.knowledge == Knowledge() and not attack.stochastic
+    """Attacks with the prior that are told lambda, as this adversary is."""
+    return attack.kind in KINDS and attack.knowledge == Knowledge()
 
 
-def _observed(config: Config, layout: Layout, priors: Priors, noise: float) -> Iterator[Observation]:
+def _observed(config: Config, priors: Priors, noise: float, x, labels, ids) -> Iterator[Observation]:
     """A bounded number of images at a time; randomness is keyed by image."""
-    x, labels, ids = read_targets(layout)
     rule, about, network = Mechanism(1 / noise, config.mechanism.max_grad_norm), config.rounds, priors.network
 
     def visible(seen: Observation) -> Observation:

@@ -73,7 +73,7 @@ def jobs(config: Config, seen: Observation) -> Iterator[Job]:
     """Attack by attack, conditioning by conditioning, draw by draw, shard by shard."""
     for settings in config.attacks:
         for conditioning, draw in itertools.product(_told(settings, seen), range(settings.draws)):
-            yield from (Job(settings, conditioning, draw, some) for some in _shards(config, seen))
+            yield from (Job(settings, conditioning, draw, some) for some in in_shards(config, seen))
 
 
 def reference_jobs(config: Config, seen: Observation, priors: Priors) -> Iterator[Job]:
@@ -83,7 +83,7 @@ def reference_jobs(config: Config, seen: Observation, priors: Priors) -> Iterato
         without = release_without_target(seen, reference, priors.gaussian.mean, rule, config.seed, draw)
         for settings in config.compared:
             for conditioning in _told(settings, seen)[:1]:
-                yield from (Job(settings, conditioning, draw, s, reference) for s in _shards(config, without))
+                yield from (Job(settings, conditioning, draw, s, reference) for s in in_shards(config, without))
 
 
 def _told(settings: Attack, seen: Observation) -> list[str]:
@@ -91,7 +91,8 @@ def _told(settings: Attack, seen: Observation) -> list[str]:
     return [c for c in settings.conditioning if classes or c == "unconditional"]
 
 
-def _shards(config: Config, seen: Observation) -> Iterator[Observation]:
+def in_shards(config: Config, seen: Observation) -> Iterator[Observation]:
+    """As many images at a time as are checkpointed together."""
     return (seen[start : start + config.shard_size] for start in range(0, len(seen), config.shard_size))
 
 

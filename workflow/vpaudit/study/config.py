@@ -298,6 +298,19 @@ class Rounds(Section):
     steps: int = Field(2, ge=2, description="rounds")
 
 
+class Recognition(Section):
+    """What is still recognised in reconstructions, and what of them may be called real (`vpaudit audit`)."""
+
+    mu: list[float] = Field([], description="of mechanism.mu, those at which it is asked; and after rounds, if any")
+    public: str | None = Field(
+        None, description="npz of public images of the targets' kind, on which pixels called real are calibrated"
+    )
+    calibration: int = Field(100, ge=20, description="of them, at most")
+    candidates: str | None = Field(
+        None, description="npz of the images among which a reconstruction is to pick its target"
+    )
+
+
 class Report(Section):
     """What the page results/<study>/report.html shows."""
 
@@ -337,6 +350,7 @@ class Config(Section):
     success: Success = Success()
     bounds: Bounds = Bounds()
     rounds: Rounds = Rounds()
+    recognition: Recognition = Recognition()
     experiments: Experiments = Experiments()
     figures: Figures = Figures()
     jobs: Jobs = Jobs()

@@ -29,6 +29,8 @@ STAGES = {
     "evaluate": "stages.evaluate",
     "domain": "stages.domain",
     "participation": "stages.participation",
+    "believed": "stages.believed",
+    "recognised": "stages.recognised",
     "bounds": "stages.bounds",
     "collect": "stages.report",
     "summary": "stages.report",
@@ -52,6 +54,9 @@ SETTINGS = {
     "mechanism.max_grad_norm jobs.store",
     "participation": "seed rounds prior -prior.training -prior.few_step attacks mechanism.max_grad_norm jobs.store "
     "evaluate -evaluate.margin",
+    "believed": "seed recognition.mu recognition.calibration rounds prior -prior.training -prior.few_step attacks "
+    "mechanism.max_grad_norm jobs.store",
+    "recognised": "seed recognition.mu rounds.noise_multiplier",
     "evaluate": "seed evaluate -evaluate.margin success.metrics mechanism.max_grad_norm",
     "bounds": "bounds mechanism",
     "summary": "mechanism.mu study success evaluate.margin experiments.with_study",

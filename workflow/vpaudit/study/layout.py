@@ -65,6 +65,12 @@ class Layout:
         """What all rounds of a training say of the images to who does not know their part, and is made of it."""
         return self.results / "participation" / f"noise={noise_multiplier:g}.npz"
 
+    def seen(self, config: Config) -> dict[str, Path]:
+        """Where is what was made of that which adversaries of an audit see, by its name."""
+        at_mu = {f"mu={mu:g}": self.reconstruction(f"{mu:g}") for mu in config.recognition.mu}
+        after_rounds = {f"noise={noise:g}": self.participation(noise) for noise in config.rounds.noise_multiplier}
+        return at_mu | after_rounds
+
     def part(self, table: str, part: str) -> Path:
         """A table's rows for one part (or, for baselines, "unrelated")."""
         return self.results / "parts" / table / f"mu={part}.parquet"

@@ -12,11 +12,11 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from vpaudit.base import files, pixels, stats
+from vpaudit.base import files, stats
 from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LABELS, METRICS, number, power
-from vpaudit.commands.audit import seen
+from vpaudit.commands.audit import recognition, seen
 from vpaudit.commands.audit.budget import Setup
 from vpaudit.measure import prior_mismatch
 from vpaudit.privacy import accounting, adversaries
@@ -24,7 +24,6 @@ from vpaudit.report import words
 from vpaudit.report.results import Results
 from vpaudit.study.layout import Layout
 
-GUESS = "unconditional.posterior_mean"
 STRONGER = (
     "This is what these attacks reach with this prior. An adversary with a better prior, with other images of this "
     "kind or with candidates for the image may see more: the noise found here is a lower estimate of what is needed, "
@@ -52,17 +51,17 @@ class End:
     n: int
 
 
-def build(layout: Layout, setup: Setup, facts: dict, candidates: seen.Candidates | None = None) -> dict:
+def build(layout: Layout, setup: Setup, facts: dict) -> dict:
     """The whole answer, as what JSON knows (NaN as null).
 
     Args:
-        facts: of images and run; candidates: among which reconstructions are to pick their target.
+        facts: of images and run.
     """
     study = Results(layout.results)
     found = [end(shares, study.margin, *about) for about, shares in seen.recovered(study).items()]
     distance = distances(pd.read_parquet(layout.table("domain")), study, setup)
     asked = [a.mu for a in setup.asked if a.mu in study.mu]
-    unknown = pd.read_parquet(layout.table("participation"))
+    unknown, sure, told = (pd.read_parquet(layout.table(t)) for t in ("participation", "believed", "recognised"))
     plain = files.plain(
         {
             **facts,
@@ -71,31 +70,34 @@ def build(layout: Layout, setup: Setup, facts: dict, candidates: seen.Candidates
             "asked": [asdict(a) for a in setup.asked],
             "adversary": setup.adversary if setup.simulated else None,
             "adversaries": [
-                who | {"picks": picks(layout, setup, who, candidates)}
+                who | known_of(setup, k, who["adversary"], sure, told)
                 for k in range(len(setup.budgets))
                 for who in seen.seen_by(setup, k, unknown)
             ],
             "visible": seen.visible_to_all(study, setup, unknown),
+            "alike": recognition.alike(sure),
+            "classes": recognition.classes(told),
             "visual_mu": [row for mu in asked for row in visual_mu(study, mu)],
             "named": {f"{mu:g}": words.named(study, mu) for mu in asked},
             "margin": study.margin,
             "ends": [asdict(e) for e in found],
             "recommendation": recommend(found, study.mu, setup),
             "distance": distance,
-            "warnings": [*facts["warnings"], *_warnings(distance, study), STRONGER],
+            "warnings": [*facts["warnings"], *_warnings(distance, study), *_unlike(recognition.alike(sure)), STRONGER],
             "notes": files.read_json(layout.summary)["notes"],
         }
     )
     return plain | {"statement": statement(plain)}
 
 
-def picks(layout: Layout, setup: Setup, who: dict, candidates: seen.Candidates | None) -> dict[str, dict]:
-    """`seen.picked` of the best guess made for an adversary; nothing where it was not attacked."""
-    opened = seen.outputs(layout, setup, who["training"], who["adversary"]) if candidates else None
-    if opened is None:
-        return {}
-    with opened as file:
-        return seen.picked(pixels.unpacked(file[GUESS][0]), candidates) if GUESS in file.files else {}
+def known_of(setup: Setup, which: int, name: str, sure: pd.DataFrame, told: pd.DataFrame) -> dict:
+    """What is recognised in what is made for an adversary of a training, of the tables `believed` and `recognised`."""
+    part = recognition.part(setup, which, name)
+    return {
+        "picks": recognition.picks(told, part),
+        "class": recognition.named_class(told, setup, which, name),
+        "believed": recognition.believed(sure, part),
+    }
 
 
 def statement(found: dict) -> str:
@@ -158,7 +160,7 @@ def _noise(setup: Setup, name: str, mu: float) -> dict:
     """Noise multiplier at which an adversary of the training has this mu, and the training's epsilon."""
     multiplier = adversaries.noise_multiplier(name, mu, setup.sample_rate, setup.steps)
     training = (multiplier, setup.sample_rate, setup.steps)
-    named = {f"{n:,}": adversaries.named(name, *training, n) for n in seen.CANDIDATES}
+    named = {f"{n:,}": adversaries.named(name, *training, n) for n in recognition.CANDIDATES}
     most = adversaries.visual_mu_limit(name, *training, setup.delta)
     found = {"adversary": name, "noise_multiplier": multiplier, "epsilon": _epsilon(setup, multiplier)}
     return found | {"named": named, "visual_mu_limit": most}
@@ -201,6 +203,18 @@ def _warnings(distance: dict, study: Results) -> list[str]:
         f"{METRICS[m].label} could not be computed here; the answer rests on the other metrics." for m in study.missing
     ]
     return found
+
+
+def _unlike(alike: dict | None) -> list[str]:
+    """The premise of what may be called real, where it does not hold."""
+    if alike is None or alike["alike"]:
+        return []
+    much = f"{abs(100 * alike['more_error']):.0f} % {'more' if alike['more_error'] > 0 else 'less'}"
+    return [
+        "The images are not exchangeable with the public ones that told what may be called real: the "
+        f"prior leaves {much} error on them (rank test, p = {alike['p']:.1g}). Nothing is then guaranteed of what is "
+        "called real. Give --public images of their kind."
+    ]
 
 
 def text(found: dict) -> str:

@@ -88,7 +88,7 @@ def setup(
             raise VpauditError("--mu stands for all steps together", "give --noise-multiplier with --steps instead")
         checks.within(*accounting.MU_RANGE, mu=mu)
         checks.within(*accounting.DELTA_RANGE, delta=delta)
-        return Setup([], delta, [Asked(v, "as given", _epsilon(v, delta)) for v in sorted({_rounded(v) for v in mu})])
+        return Setup([], delta, [Asked(v, "as given", _epsilon(v, delta)) for v in sorted({rounded(v) for v in mu})])
     name, values = ("epsilon", epsilon) if epsilon is not None else ("noise_multiplier", noise_multiplier)
     common = {"delta": delta, "steps": steps, "sample_rate": sample_rate}
     found = [accounting.account(**{name: value}, **common) for value in dict.fromkeys(values)]
@@ -101,7 +101,7 @@ def setup(
 
 def _asked(setup: Setup, number: int, name: str) -> Asked:
     budget = setup.budgets[number]
-    mu = _rounded(adversaries.mu(name, budget.noise_multiplier, budget.sample_rate, budget.steps))
+    mu = rounded(adversaries.mu(name, budget.noise_multiplier, budget.sample_rate, budget.steps))
     which = f", ε = {budget.epsilon:.3g}" if len(setup.budgets) > 1 else ""
     return Asked(mu, ADVERSARIES[name].label + which, _epsilon(mu, setup.delta), name, number)
 
@@ -114,7 +114,7 @@ def _epsilon(mu: float, delta: float) -> float:
         return float("inf")
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Four significant digits, as a mu is written in file names."""
     return float(f"{value:.4g}")
 
@@ -147,6 +147,6 @@ def grid(asked: list[float], low: float, high: float) -> list[float]:
     inside = [m for m in asked if low <= m <= high]
     bottom = max(low, min(0.2, min(asked) / 4))
     top = min(high, max(50.0, 2 * max(asked)))
-    steps = [_rounded(m * 10.0**k) for k in range(-4, 4) for m in STEPS]
+    steps = [rounded(m * 10.0**k) for k in range(-4, 4) for m in STEPS]
     around = [s for s in steps if bottom <= s <= top and all(max(s / m, m / s) > NEAR for m in inside)]
     return sorted({*inside, *around})

@@ -64,6 +64,16 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
         help="share recovered that counts as nothing, in (0, 1): the answer is the noise that keeps every attack below "
         "it (default: %(default)g)",
     )  # fmt: skip
+    add(
+        "--public", metavar="DIR",
+        help="public images of the same kind, as for --images, which tell what of a reconstruction may be called "
+        "real (default: test images of the data set that the prior's card names, where it is at hand)",
+    )  # fmt: skip
+    add(
+        "--labels", action="store_true",
+        help="the images' folders are classes: tell how often the class is named from a reconstruction (the public "
+        "images need the same classes)",
+    )  # fmt: skip
     add("--quick", action="store_true", help="a first look within minutes: ten images, few noise levels; see below")
     add("--out", metavar="DIR", help="of page, tables, answer (default: results/<study>/audit of the working folder)")
     add("--pdf", action="store_true", help="also the page as report.pdf, by the system's Chromium")
@@ -127,6 +137,8 @@ def _audit(arguments) -> None:
         redact=arguments.redact,
         show_names=arguments.show_names,
         quick=arguments.quick,
+        public=arguments.public,
+        labels=arguments.labels,
     )
     cost = "\n".join([*prior.remarks, plan.text(plan.plan(job.config, prior.calls_per_second, job.shape), 1)])
     if arguments.dry_run:

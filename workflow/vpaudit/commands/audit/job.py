@@ -23,7 +23,8 @@ from vpaudit.base import files, pixels, places
 from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
-from vpaudit.commands.audit import answer, budget, page, pdf, seen
+from vpaudit.commands.audit import answer, budget, others, page, pdf
+from vpaudit.commands.audit.others import Others
 from vpaudit.commands.audit.output import Output
 from vpaudit.commands.audit.prior import FEWEST, Prior, check_enough, own_side
 from vpaudit.study import config as configuration
@@ -32,7 +33,7 @@ from vpaudit.study.layout import MEASURED, Layout
 
 STDERR = 2  # the answer alone goes to the standard output
 PRIVATE = 0o077  # taken from the rights of every file
-TABLES = (*MEASURED, "bounds", "domain", "participation")
+TABLES = (*MEASURED, "bounds", "domain", "participation", "believed", "recognised")
 QUICK = 10  # images of a first look, and of every shard, so that what it computed is found again
 FIRST_LOOK = (
     "A first look (--quick): at most ten images, few noise levels, no random samples, no visual µ. The same command "
@@ -53,6 +54,7 @@ class Job:
     setup: budget.Setup
     warnings: list[str]
     show_names: bool
+    others: Others
     first_look: Config | None = None  # whose checkpoints this one takes over, if it was run
 
     def names(self) -> list[str]:
@@ -65,11 +67,6 @@ class Job:
         height, width, *channels = self.chosen.images.shape[1:]
         return (*(channels or (1,)), height, width)
 
-    def candidates(self) -> seen.Candidates:
-        """All images read, of which the audited ones are some."""
-        pool = self.reading.images
-        return seen.Candidates(pool.images, np.flatnonzero(self.chosen.ids[:, None] == pool.ids) % len(pool))
-
     def facts(self) -> dict:
         """What the answer says of the images and of the run."""
         channels, height, width = self.shape
@@ -80,8 +77,19 @@ class Job:
             "reading": self.reading.lines(),
             "shape": f"{height}×{width}, {colour}: the largest centred square, resized by Lanczos",
             "prior": Path(self.config.prior.path).name,
+            "public": self.others.source,
+            "unbelieved": self._unbelieved(),
             "warnings": self.warnings,
         }
+
+    def _unbelieved(self) -> str:
+        """Why it is not told what of a reconstruction may be called real, and which command tells it."""
+        if self.first_look is None:
+            return "What may be called real takes random samples: the same command without --quick tells it."
+        return (
+            "Public images of the same kind tell what may be called real, and none are at hand: give --public DIR, a "
+            "folder of at least 20 of them, better 100."
+        )
 
 
 # ---------------------------------------------------------------- before the run
@@ -100,6 +108,8 @@ def prepare(
     show_names: bool = False,
     margin: float = Config().evaluate.margin,
     quick: bool = False,
+    public: str | None = None,
+    labels: bool = False,
     seed: int = Config().seed,
 ) -> Job:
     """Read the images and make the study's configuration; writes nothing.
@@ -137,10 +147,11 @@ def prepare(
         )
     warnings += _known(prior.gaussian, reading.images)
     options = (setup, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
-    first = _study(chosen[:QUICK], budget.quick_grid(asked, grid), *options, quick=True)
+    beside = others.others(prior, reading.images, chosen, public, labels, seed)
+    first = _study(chosen[:QUICK], budget.quick_grid(asked, grid), *options, beside, quick=True)
     if quick:
-        return Job(first, reading, chosen[:QUICK], setup, [FIRST_LOOK, *warnings], show_names)
-    return Job(_study(chosen, grid, *options), reading, chosen, setup, warnings, show_names, first)
+        return Job(first, reading, chosen[:QUICK], setup, [FIRST_LOOK, *warnings], show_names, beside)
+    return Job(_study(chosen, grid, *options, beside), reading, chosen, setup, warnings, show_names, beside, first)
 
 
 def _chosen(images: data.ImageSet, limit: int, seed: int) -> data.ImageSet:
@@ -190,7 +201,7 @@ def _title(images: str, show_names: bool) -> str:
 
 def _study(
     chosen, grid, setup: budget.Setup, max_grad_norm, prior: Prior, redact: bool, title: str, margin: float, seed: int,
-    quick: bool = False,
+    beside: Others, quick: bool = False,
 ) -> Config:  # fmt: skip
     attacks = [a.model_copy(update={"conditioning": ["unconditional"]}) for a in Config().attacks]  # no class is known
     if quick:
@@ -215,13 +226,15 @@ def _study(
     if setup.simulated:
         training = {"sample_rate": setup.sample_rate, "steps": setup.steps}
         overlay["rounds"] = {"noise_multiplier": setup.simulated, **training}
-    # not hashed below: a page with or without images, or with another margin, is the same study, attacked once
-    page = {"report": {"redact": redact}, "evaluate": {**overlay["evaluate"], "margin": margin}}
     content = json.dumps(overlay, sort_keys=True).encode() + chosen.images.tobytes()
     study = f"audit-{title or 'images'}-{hashlib.sha256(content).hexdigest()[:8]}"
     overlay["study"] = study
     overlay["data"]["folder"] = f"results/{study}/{title or 'images'}.npz"
-    return configuration.resolve({**overlay, **page}, "the audit")
+    # not hashed above: with another margin or other public images, or on a page without images it is attacked once
+    overlay |= {"report": {"redact": redact}, "evaluate": {"metrics": metrics, "margin": margin}}
+    attacked = [a.mu for a in setup.asked if a.mu in grid]
+    overlay["recognition"] = {"mu": attacked, **beside.paths(Path("results") / study)}
+    return configuration.resolve(overlay, "the audit")
 
 
 def _relative(path: Path) -> str:
@@ -260,9 +273,9 @@ def run(job: Job, out: Path | None, cores: int, printed: bool = False) -> dict:
         if job.first_look:
             _take_over(Layout(job.first_look), layout)
         _snakemake(overlay, layout, cores)
-        found = answer.build(layout, job.setup, job.facts(), job.candidates())
+        found = answer.build(layout, job.setup, job.facts())
         gather(job, layout, output)
-        page.build(layout, job.setup, found, output.path("report.html"), job.config.report.redact)
+        page.build(layout, job.config, job.setup, found, output.path("report.html"))
         if printed:
             pdf.write(output.path("report.html"), output.path("report.pdf"))
         files.write_json(output.path("audit.json"), found)
@@ -280,6 +293,7 @@ def _write_study(job: Job, layout: Layout) -> Path:
     if not source.exists():  # the study's name holds their hash: what is there is the same
         with files.atomic(source) as temporary, open(temporary, "wb") as file:
             np.savez(file, x=job.chosen.images)
+    job.others.write(layout.results)
     names = pd.DataFrame({"image": range(len(job.chosen)), "file": job.names()})
     left = pd.DataFrame(job.reading.left_out(), columns=["file", "reason"])
     for name, table in (("names", names), ("left_out", left)):
@@ -306,7 +320,7 @@ def _snakemake(overlay: Path, layout: Layout, cores: int) -> None:
     }
     if places.CLONE:  # which need not be installed; an installed package is found as it was found here
         environment["PYTHONPATH"] = str(places.PACKAGE.parent)
-    wanted = ["all", "domain", "participation"]
+    wanted = ["all", "domain", "participation", "believed", "recognised"]
     command = ["bash", "workflow/run.sh", *wanted, "--configfile", str(overlay), "--cores", str(cores)]
     code = subprocess.run(command, env=environment, stdout=STDERR).returncode
     if code:

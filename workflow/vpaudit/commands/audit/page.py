@@ -6,60 +6,85 @@ from pathlib import Path
 import numpy as np
 
 from vpaudit.base import files, pixels
-from vpaudit.commands.audit import answer, seen
+from vpaudit.commands.audit import answer, recognition
 from vpaudit.commands.audit.budget import Setup
+from vpaudit.measure import believed
 from vpaudit.report.page import sprites
 from vpaudit.report.results import Results
+from vpaudit.stages.believed import several
+from vpaudit.study.config import Attack, Config
 from vpaudit.study.layout import Layout
 
 SHOWN = 6  # images, the first of those the page shows
-ATTACKS = ("unconditional.posterior_mean", "unconditional.ddim")
+GUESS, SAMPLE = "unconditional.posterior_mean", "unconditional.ddim"
 GAP = 255  # between pictures
+COVER = (111, 157, 203)  # what may not be called real, in a colour that grey images and most photographs lack
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures of the images one below the other: of an adversary, or (label "image") the images themselves."""
+    """Pictures of the images one below the other: of an adversary, or (label "image") the images themselves.
+
+    Attributes:
+        guess, sample: best guess (or image) and one sample, as data URIs; covered: the guess, what may not be called
+            real under `COVER`, empty where that is not known.
+    """
 
     label: str
     mu: float | None
-    src: str
-    width: int
+    guess: str
+    covered: str = ""
+    sample: str = ""
 
 
-def build(layout: Layout, setup: Setup, found: dict, page: Path, redact: bool) -> None:
+def build(layout: Layout, config: Config, setup: Setup, found: dict, page: Path) -> None:
     """The study's page with the answer in it, at `page`.
 
     Args:
-        found: `answer.build`; redact: no picture.
+        config: of the study; redacted, the page has no picture. found: `answer.build`.
     """
-    strips = [] if redact else [pictures(layout, setup, number, found) for number in range(len(setup.budgets))]
-    section = answer.render("answer.html.j2", {**found, "strips": strips}, autoescape=True)
+    trainings = [] if config.report.redact else range(len(setup.budgets))
+    strips = [pictures(layout, config, setup, number, found) for number in trainings]
+    section = answer.render("answer.html.j2", {**found, "strips": strips, "cover": COVER}, autoescape=True)
     head, body = layout.report.read_text(encoding="utf-8").split("<main>\n", 1)
     with files.atomic(page) as temporary:
         temporary.write_text(f"{head}<main>\n{section}{body}", encoding="utf-8")
 
 
-def pictures(layout: Layout, setup: Setup, training: int, found: dict) -> list[Strip]:
+def pictures(layout: Layout, config: Config, setup: Setup, training: int, found: dict) -> list[Strip]:
     """The images, and the best guess and one sample for each adversary of a training of whom there is one."""
-    study = Results(layout.results)
+    study, paths = Results(layout.results), layout.seen(config)
     with study.arrays("targets") as file:
         places = sprites.pick(file["labels"][: study.in_arrays()], SHOWN)
-        strips = [_strip("image", None, file["images"][places])]
+        strips = [Strip("image", None, _uri(file["images"][places]))]
     for who in (row for row in found["adversaries"] if row["training"] == training):
-        if (opened := seen.outputs(layout, setup, training, who["adversary"])) is not None:
-            with opened as file:
-                made = [_tiles(file, attack, places) for attack in ATTACKS if attack in file.files]
-            strips.append(_strip(who["label"], who["mu"], np.concatenate(made, axis=2)))
+        part = recognition.part(setup, training, who["adversary"])
+        if part in paths:
+            with np.load(paths[part]) as file:
+                strips.append(_strip(file, who, several(config), places))
     return strips
 
 
-def _tiles(file, attack: str, places: list[int]) -> np.ndarray:
-    """uint8 (n, H, W, C) of an attack's first outcome."""
-    return pixels.packed(pixels.unpacked(file[attack][0, places]), "uint8").transpose(0, 2, 3, 1)
+def _strip(file, who: dict, drawn: Attack | None, places: list[int]) -> Strip:
+    guess = pixels.unpacked(file[GUESS][0, places])
+    covered, sample = "", _uri(_tiles(pixels.unpacked(file[SAMPLE][0, places]))) if SAMPLE in file.files else ""
+    if who["believed"] and drawn:
+        real = _real(pixels.unpacked(file[f"unconditional.{drawn.name}"][:, places]), who["believed"]["limit"])
+        covered = _uri(np.where(real[..., None], _tiles(guess), np.uint8(COVER)))
+    return Strip(who["label"], who["mu"], _uri(_tiles(guess)), covered, sample)
 
 
-def _strip(label: str, mu: float | None, tiles: np.ndarray) -> Strip:
+def _real(draws: np.ndarray, limit: float) -> np.ndarray:
+    """bool (n, H, W): where samples (K, n, C, H, W) agree as closely as the limit."""
+    return (believed.spread(draws) <= limit) & (limit > 0)
+
+
+def _tiles(made: np.ndarray) -> np.ndarray:
+    """uint8 (n, H, W, C) of (n, C, H, W) in [-1, 1]."""
+    return pixels.packed(made, "uint8").transpose(0, 2, 3, 1)
+
+
+def _uri(tiles: np.ndarray) -> str:
+    """uint8 (n, H, W) or (n, H, W, C), one below the other."""
     tiles = tiles if tiles.ndim == 4 else tiles[..., None]
-    picture = sprites.picture(sprites.joined(list(tiles), 0, max(1, tiles.shape[1] // 28), GAP))
-    return Strip(label, mu, sprites.uri(picture, True), 4 * (1 + (label != "image")))
+    return sprites.uri(sprites.picture(sprites.joined(list(tiles), 0, max(1, tiles.shape[1] // 28), GAP)), True)

@@ -1,31 +1,21 @@
 """Who sees how much: what every attack recovers for each adversary of the trainings asked about, and each one's mu."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaln
 
-from vpaudit.base import pixels, stats
+from vpaudit.base import stats
 from vpaudit.base.adversaries import ADVERSARIES
 from vpaudit.commands.audit.budget import Setup
+from vpaudit.commands.audit.recognition import CANDIDATES
 from vpaudit.privacy import adversaries
 from vpaudit.report import words
 from vpaudit.report.results import Results, projected, share_recovered
-from vpaudit.study.layout import Layout
 
 TOLD = "told λ, which reveals the norm of the image"
 UNTOLD = "not told λ"
 SHARE = {"": "value", "_low": "low", "_high": "high"}  # a column's suffix here: its name in `Results.recovered`
-CANDIDATES = (10, 100, 1000)  # among which the chance of being named is told
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Images among which an output may be sought: uint8 (K, H, W[, C]), and `own`, (B,), the places of the targets."""
-
-    images: np.ndarray
-    own: np.ndarray
 
 
 def recovered(study: Results) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -94,43 +84,6 @@ def _row(about: dict, own: pd.Series, other: pd.Series, share: pd.Series) -> dic
         value, low, high = (float(v) for v in stats.bootstrap(values.to_numpy()))
         row |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return row | {f"recovered{key}": share[name] for key, name in SHARE.items()}
-
-
-def outputs(layout: Layout, setup: Setup, which: int, name: str):
-    """Reconstructions made for an adversary of a training, an open npz file; None where it was not attacked."""
-    study, budget = Results(layout.results), setup.budgets[which]
-    if name == "participation_unknown" and setup.simulated:
-        return np.load(layout.participation(budget.noise_multiplier))
-    mu = next((a.mu for a in setup.asked if (a.training, a.adversary) == (which, name)), None)
-    return study.arrays("reconstructions", mu) if mu in study.mu else None
-
-
-def picked(made: np.ndarray, candidates: Candidates) -> dict[str, dict]:
-    """How often an output is nearer, in squared error, to its target than to all of n - 1 other candidates at random.
-
-    Args:
-        made: (B, C, H, W) in [-1, 1].
-
-    Returns:
-        By n, of `CANDIDATES` as many as there are images for: value, low, high; the mean over targets of the chance,
-        which is hypergeometric: of K others k are nearer, so C(K - k, n - 1) / C(K, n - 1).
-    """
-    pool = pixels.signed(candidates.images)
-    pool = (pool[:, None] if pool.ndim == 3 else pool.transpose(0, 3, 1, 2)).reshape(len(pool), -1)
-    flat, rows = made.reshape(len(made), -1).astype(float), np.arange(len(made))
-    distance = (pool**2).sum(1) - 2 * flat @ pool.T  # less |flat|^2, which is the same for all candidates
-    nearer = (distance < distance[rows, candidates.own][:, None]).sum(1)
-    others, found = len(pool) - 1, {}
-    for n in (n for n in CANDIDATES if n - 1 <= others):
-        left = others - nearer
-        chance = np.exp(_log_choose(np.maximum(left, n - 1), n - 1) - _log_choose(others, n - 1)) * (left >= n - 1)
-        value, low, high = (float(v) for v in stats.bootstrap(chance))
-        found[f"{n:,}"] = {"value": value, "low": max(low, 0.0), "high": min(high, 1.0)}
-    return found
-
-
-def _log_choose(n, k):
-    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
 
 
 def seen_by(setup: Setup, which: int, unknown: pd.DataFrame) -> list[dict]:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from vpaudit.base import stats
 from vpaudit.base.labels import LABELS
-from vpaudit.experiments.confident import RATE
+from vpaudit.measure.believed import RATE
 from vpaudit.report.claims import OURS, Claim, course_of, over_mu
 
 OFF = "off by more than a tenth of the range"

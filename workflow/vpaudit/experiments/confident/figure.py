@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vpaudit.experiments.confident import LEVEL, RATE, TOLERANCE
+from vpaudit.experiments.confident import LEVEL
 from vpaudit.experiments.confident.claims import content_wrong
+from vpaudit.measure.believed import RATE, TOLERANCE
 from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.panels import MARKERS, MU, PALETTE, band, intervals, level, log_axis, read
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vpaudit.base import pixels
 from vpaudit.experiments.bench import Bench
-from vpaudit.experiments.confident import LEVEL, RATE, TOLERANCE
+from vpaudit.experiments.confident import LEVEL
 from vpaudit.experiments.draws.run import posterior_draws
-from vpaudit.measure import agreement, metrics
+from vpaudit.measure import agreement, believed, metrics
+from vpaudit.measure.believed import TOLERANCE
 
 PRIORS = ("unconditional", "wrong_class")
 DRAWS = 16
@@ -57,11 +57,9 @@ def run(bench: Bench) -> pd.DataFrame:
     tables = []
     for among in ("all", "content"):
         counted = right.callable(among)
-        limits = [
-            agreement.trusted_spread(right.spread[o], right.error[o], TOLERANCE, RATE, counted[o]) for o in others
-        ]
+        limits = believed.trusted_by_others(believed.worst_shares(right.spread, right.error, counted))
         for prior, found in seen.items():
-            values = _called(found, found.callable(among), np.array(limits)[:, None], own)
+            values = _called(found, found.callable(among), limits[:, None], own)
             tables.append(_rows(bench, values, prior, among))
     level = min(LEVEL, (len(others) - 1) / len(others))
     factors = np.array([agreement.conformal_factor(right.estimated[o], right.achieved[o], level) for o in others])
@@ -83,14 +81,8 @@ def _called(seen: Seen, counted: np.ndarray, limits: np.ndarray, own: np.ndarray
 
 
 def content(images: torch.Tensor) -> np.ndarray:
-    """bool (B, pixels): off the most frequent shade of the image's own by more than `TOLERANCE`.
-
-    In pictures of things that is what is not background; photographs have no such shade, and are all content.
-    """
-    shades = pixels.to_uint8(images).reshape(len(images), -1)
-    commonest = np.array([np.bincount(row).argmax() for row in shades], dtype=np.uint8)
-    flat = images.flatten(1).double().numpy()
-    return np.abs(flat - pixels.signed(commonest)[:, None]) > TOLERANCE
+    """bool (n, pixels): what is not background."""
+    return believed.content(images.numpy()).reshape(len(images), -1)
 
 
 def _rows(bench: Bench, values: dict[str, np.ndarray], prior: str, among: str) -> pd.DataFrame:
