@@ -16,7 +16,7 @@ from vpaudit.base import pixels, unpickle
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import METRICS
 from vpaudit.base.randomness import generator
-from vpaudit.measure import lpips_weights, metrics
+from vpaudit.measure import lpips_weights, metrics, winograd
 
 
 def pair(count=3, channels=1, side=28):
@@ -198,3 +198,19 @@ def test_weights_that_hold_code_are_refused(tmp_path):
         unpickle.read_pickle(path)
     path.write_bytes(pickle.dumps({"a": np.ones(3)}))
     assert unpickle.read_pickle(path)["a"].sum() == 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 14), (1, 3)])
+def test_convolutions_in_fewer_products_are_convolutions(height, width, monkeypatch):
+    monkeypatch.setattr(winograd, "VALUES_AT_ONCE", 2 * 128 * height * width)  # 5 images in 3 parts
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(128, 5, 3, padding=1).requires_grad_(False)
+    x = torch.randn(5, 128, height, width)
+    assert torch.allclose(winograd.Winograd(plain)(x), plain(x), atol=1e-4)
+
+
+def test_only_convolutions_that_gain_are_replaced(vgg):
+    some = torch.nn.Sequential(torch.nn.Conv2d(128, 4, 3), torch.nn.Conv2d(128, 4, 3, padding=1, stride=2))
+    winograd.quicken(some)
+    assert not any(isinstance(layer, winograd.Winograd) for layer in some)
+    assert sum(isinstance(layer, winograd.Winograd) for layer in vgg.model.net.modules()) == 10

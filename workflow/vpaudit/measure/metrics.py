@@ -11,7 +11,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.pixels import DATA_RANGE
-from vpaudit.measure import lpips_weights
+from vpaudit.measure import lpips_weights, winograd
 from vpaudit.measure.lpips_weights import BackboneMissing
 
 __all__ = ["BackboneMissing", "Lpips", "compute", "lpips_name", "mse", "ncc", "psnr", "ssim"]
@@ -99,6 +99,8 @@ class Lpips:
         by_index = {name.split(".", 1)[1]: name for name in names}  # "slice2.5.weight" -> "5.weight"
         self.model.net.load_state_dict({by_index[key]: value for key, value in weights.items()})
         self.model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        if device == "cpu":
+            winograd.quicken(self.model.net)
         self.net, self.size, self.device, self.batch = net, size, device, batch
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
