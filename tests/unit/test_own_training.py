@@ -107,3 +107,25 @@ def test_the_table_of_attacks_holds_the_paired_difference_to_the_best_other(tmp_
     assert (row["best"], row["means"][0]) == ("good", 2.0)
     assert row["value"] == pytest.approx(-1.5)
     assert row["low"] < -1.5 < row["high"]
+
+
+def test_the_table_of_networks_has_means_by_noise_adversary_and_layer(tmp_path, monkeypatch):
+    seen = [
+        ("all", 1, True, (1.0, 3.0)),
+        ("all", 1, False, (1.0, 1.0)),
+        ("all", 8, True, (0.5, 0.5)),
+        ("0", 1, True, (2, 4)),
+    ]
+    rows = [
+        (layer, batch, told, image, noise, ratio + noise)
+        for layer, batch, told, pair in seen for image, ratio in enumerate(pair) for noise in (0.1, own_training.SHOWN)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["layer", "batch", "told", "image", "noise_multiplier", "ratio"])
+    about = {"data": "fashion_mnist", "weights": "initial", "network": "LeNet", "accuracy": 0.1, "departure": 0.5}
+    table.assign(**about).to_parquet(tmp_path / "networks.parquet")
+    monkeypatch.setattr(own_training, "NETWORKS", tmp_path / "networks.parquet")
+    (row,) = own_training.networks()["rows"]
+    assert {noise: found[0] for noise, found in row["noise"].items()} == pytest.approx({0.1: 2.1, 0.5: 2.5})
+    assert {key: found[0] for key, found in row["others"].items()} == {(True, 1): 2.5, (False, 1): 1.5, (True, 8): 1.0}
+    assert row["layers"] == {"0": 3.5}
+    assert row["images"] == 2

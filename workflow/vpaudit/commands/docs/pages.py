@@ -43,6 +43,7 @@ PAGES = [
     Page("docs/replication.md", "replication.md.j2", claims.replication),
     Page("docs/engine.md", "engine.md.j2", engine.page),
     Page("docs/own-training.md", "own-training.md.j2", own_training.attacks, between="attacks"),
+    Page("docs/own-training.md", "own-networks.md.j2", own_training.networks, between="networks"),
 ]
 
 
