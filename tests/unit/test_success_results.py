@@ -116,9 +116,9 @@ def test_no_attack_that_is_told_nothing_is_above_the_bound_for_all_of_them(study
     assert (np.diff(limits, axis=1) >= 0).all()
 
 
-def test_the_attack_that_is_not_told_lambda_is_held_against_the_uninformed_bound(study):
+def test_the_attack_that_is_told_lambda_as_the_uninformed_adversary_is_held_against_its_bound(study):
     (claim,) = paper_claims.beats_uninformed(study)
-    assert claim.attack == "ddim_untold"
+    assert claim.attack == "ddim"
     ratio = (
         study.curve("none", "raw", "mse").set_index("mu")["value"]
         / study.bound("uninformed", "mse").set_index("mu")["value"]

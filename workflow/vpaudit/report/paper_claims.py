@@ -94,14 +94,15 @@ def over_grid(
 
 
 def beats_uninformed(study: Results) -> list[Claim]:
-    """Of an attack that is not told lambda, as the bound's adversary is not told anything of images."""
-    prior, attack = UNTOLD if len(study.grid(*UNTOLD, "mse")) else MAIN
+    """Of the attack that is told lambda, as the bound's adversary is, who divides what it saw by it."""
     law = study.bound("uninformed", "mse").set_index("mu")["value"]
-    course, clipped = (_over(study.curve(*pair, "mse"), law) for pair in ((prior, attack), ("none", "raw")))
-    about = {"family": "beats_uninformed", "metric": "mse", "baseline": "uninformed", "attack": attack}
-    told = texts("beats_uninformed", "mse", attack=LABELS[attack], smallest=course["value"].min())
+    course, untold, clipped = (_over(study.curve(*pair, "mse"), law) for pair in (MAIN, UNTOLD, ("none", "raw")))
+    about = {"family": "beats_uninformed", "metric": "mse", "baseline": "uninformed", "attack": MAIN[1]}
+    told = texts("beats_uninformed", "mse", attack=LABELS[MAIN[1]], smallest=course["value"].min())
     if len(clipped):
         told["note"] += f" Clipping the release to that range, with no prior, is {_spoken(clipped)} of it already."
+    if len(untold):
+        told["note"] += f" Not told λ, the attack is {_spoken(untold)} of it."
     return over_grid("beats_uninformed", course, 1, False, about, told)
 
 
