@@ -38,14 +38,21 @@ def believed(table: pd.DataFrame, seen: str) -> dict | None:
         key: some.pivot_table(index="image", columns="metric", values="value") for key, some in rows.groupby("images")
     }
     public, audited = by["public"], by["audited"]
-    off = public[public["content_called"] > 0]
     found = {"called": audited["called"], "wrong": public["wrong"], "audited": audited["wrong"]}
-    content = np.clip(stats.ratio(off["content_wrong"].to_numpy(), off["content_called"].to_numpy()), 0, 1)
     return {
         "limit": float(audited["limit"].iloc[0]),
         **{key: interval(values) for key, values in found.items()},
-        "content": dict(zip(("value", "low", "high"), map(float, content))) if len(off) > 1 else None,
+        "content": _off_the_background(public),
     }
+
+
+def _off_the_background(images: pd.DataFrame) -> dict[str, float] | None:
+    """Of all pixels called off the background the share that is wrong; None where hardly any is called."""
+    some = images[images["content_called"] > 0]
+    if len(some) < 2:
+        return None
+    shares = np.clip(stats.ratio(some["content_wrong"].to_numpy(), some["content_called"].to_numpy()), 0, 1)
+    return dict(zip(("value", "low", "high"), map(float, shares)))
 
 
 def alike(table: pd.DataFrame) -> dict | None:
