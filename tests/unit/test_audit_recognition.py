@@ -142,7 +142,7 @@ def test_what_may_not_be_called_real_is_covered(tmp_path):
         covered, bare = (page._strip(file, who | {"believed": b}, drawn, [0]) for b in ({"limit": 0.1}, None))
     assert covered.covered != covered.guess
     assert bare.covered == ""
-    tiles = page._real(draws, 0.1)
+    tiles = page._real(guess[0], draws, 0.1)
     assert tiles.tolist() == [[[False, True], [True, True]]]
 
 

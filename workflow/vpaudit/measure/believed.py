@@ -1,6 +1,6 @@
 """Which pixels of a reconstruction may be called real, with a limit on how many of them are wrong.
 
-A pixel is called real where samples of the posterior agree on it, their std being at most a limit. `trusted_spread`
+A pixel is called real where samples of the posterior agree on it, their spread being at most a limit. `trusted_spread`
 finds that limit on images whose targets are known, so that for a new image exchangeable with these the expected share
 of wrong pixels among those called is at most a rate, whatever the network: conformal risk control (Angelopoulos et al.
 2208.02814, theorem 1). Most of what is called is background, so the limit says little of `content`, the rest. No torch.
@@ -25,9 +25,12 @@ def content(images: np.ndarray) -> np.ndarray:
     return np.abs(images - pixels.per_image(pixels.signed(commonest))) > TOLERANCE
 
 
-def spread(draws: np.ndarray) -> np.ndarray:
-    """(n, H, W): std between samples (K, n, C, H, W), the largest over channels."""
-    return draws.std(axis=0, ddof=1, dtype=float).max(axis=1)
+def spread(guess: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """(n, H, W): root mean square of samples (K, n, C, H, W) about a guess (n, C, H, W), the largest over channels.
+
+    Four samples may be alike by chance; that they are also near the posterior mean is much less likely.
+    """
+    return np.sqrt(np.square(draws - guess.astype(float)).mean(axis=0)).max(axis=1)
 
 
 def error(guess: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -41,7 +44,7 @@ def worst_shares(spread: np.ndarray, error: np.ndarray, counted: np.ndarray | No
     The share itself need not fall with the limit, as risk control wants; this does, and is never below it.
 
     Args:
-        spread: (n, pixels...) std between samples; error: (n, pixels...) |guess - target|.
+        spread: (n, pixels...), of samples; error: (n, pixels...) |guess - target|.
         counted: bool (n, pixels...), only these are called; None: all.
     """
     flat = [np.asarray(v).reshape(len(spread), -1) for v in (spread, error)]

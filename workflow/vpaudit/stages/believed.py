@@ -27,8 +27,8 @@ Images = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # x, labels, ids, as o
 def believed(config: Config, layout: Layout, device: str = "auto") -> None:
     """targets.npz, public images, reconstructions, priors -> believed.parquet.
 
-    Columns part (`Layout.seen`), images ("audited" or "public"), image, metric, value. Metrics: `limit` on the std
-    between samples, of a public image that of all others; of an image's pixels the share `called` real, of these the
+    Columns part (`Layout.seen`), images ("audited" or "public"), image, metric, value. Metrics: `limit` on the
+    spread of samples, of a public image that of all others; of an image's pixels the share `called` real, of these the
     share `wrong`; the same off the background, `content_called` and `content_wrong`, of all pixels; and (part "")
     `hardness`, the mean over noise levels of the log of the error with which the prior denoises it. Nothing without
     public images, or where no attack draws several samples.
@@ -95,7 +95,7 @@ class Judged:
     """Best guesses (n, C, H, W) with samples (K, n, C, H, W) of images x whose truth is known here."""
 
     def __init__(self, guess: np.ndarray, draws: np.ndarray, x: torch.Tensor):
-        self.spread, self.error = measure.spread(draws), measure.error(guess, x.numpy())
+        self.spread, self.error = measure.spread(guess, draws), measure.error(guess, x.numpy())
         self.content = measure.content(guess).any(axis=1)
 
     def shares(self, limits: np.ndarray) -> dict[str, np.ndarray]:

@@ -69,14 +69,14 @@ def _strip(file, who: dict, drawn: Attack | None, places: list[int]) -> Strip:
     guess = pixels.unpacked(file[GUESS][0, places])
     covered, sample = "", _uri(_tiles(pixels.unpacked(file[SAMPLE][0, places]))) if SAMPLE in file.files else ""
     if who["believed"] and drawn:
-        real = _real(pixels.unpacked(file[f"unconditional.{drawn.name}"][:, places]), who["believed"]["limit"])
+        real = _real(guess, pixels.unpacked(file[f"unconditional.{drawn.name}"][:, places]), who["believed"]["limit"])
         covered = _uri(np.where(real[..., None], _tiles(guess), np.uint8(COVER)))
     return Strip(who["label"], who["mu"], _uri(_tiles(guess)), covered, sample)
 
 
-def _real(draws: np.ndarray, limit: float) -> np.ndarray:
-    """bool (n, H, W): where samples (K, n, C, H, W) agree as closely as the limit."""
-    return (believed.spread(draws) <= limit) & (limit > 0)
+def _real(guess: np.ndarray, draws: np.ndarray, limit: float) -> np.ndarray:
+    """bool (n, H, W): where samples (K, n, C, H, W) agree with the guess as closely as the limit."""
+    return (believed.spread(guess, draws) <= limit) & (limit > 0)
 
 
 def _tiles(made: np.ndarray) -> np.ndarray:
