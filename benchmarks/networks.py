@@ -1,6 +1,6 @@
 """What six networks leak of an image, over what a planted layer leaks: by layer, batch, and before and after training.
 
-    python benchmarks/networks.py                  # into results/opacus; about half an hour on one core
+    python benchmarks/networks.py                  # into results/opacus; about an hour on one core
 
 One row an image, layer and noise multiplier: the equivalent mu (`vpaudit.opacus.leak`) times the noise multiplier, that
 is over C / sigma, the mu of a planted layer. Two planted layers stand beside the networks: one whose gradient is the
@@ -277,16 +277,19 @@ def main() -> None:
     options.add_argument("--figures", type=Path, default=places.home() / "figures/opacus")
     chosen = options.parse_args()
     torch.set_num_threads(1)
+    made = []
     for (batch, told), data, weights in itertools.product(ADVERSARIES, DATA, WEIGHTS):
         for name in (*PLANTED, *chosen.networks):
             place = chosen.parts / f"{data}-{name}-{weights}-{batch}{'' if told else '-not-told'}.parquet"
             count = images(name, data, batch)
-            if not count or place.exists() or (name in PLANTED and weights == "trained"):
+            if not count or (name in PLANTED and weights == "trained"):
                 continue
-            kept = chosen.parts / f"{data}-{name}.safetensors"
-            files.write_table(place, part(data, name, weights, batch, told, count, kept))
-            print(place, flush=True)
-    table = pd.concat([pd.read_parquet(place) for place in sorted(chosen.parts.glob("*.parquet"))])
+            if not place.exists():
+                kept = chosen.parts / f"{data}-{name}.safetensors"
+                files.write_table(place, part(data, name, weights, batch, told, count, kept))
+                print(place, flush=True)
+            made.append(pd.read_parquet(place))
+    table = pd.concat(made)
     files.write_table(chosen.results / "networks.parquet", table)
     with files.atomic(chosen.figures / "networks.png") as temporary:
         figure(table).savefig(temporary, format="png", dpi=styles.get("default")["dpi"])
