@@ -41,7 +41,7 @@ def test_the_audit_of_a_run_says_what_its_step_leaks(run, capsys, tmp_path):
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "noise multiplier 0.6, expected batch 8" in said
-    assert "a malicious server reaches the worst case" in " ".join(said.split())
+    assert "a malicious server can plant a layer that leaks more" in " ".join(said.split())
     table = pd.read_csv(out / "step-2" / "leaks.csv")
     assert list(table.layer) == ["0", "3", "7", "9", "all"]
     assert (table.equivalent_mu > 0).all()

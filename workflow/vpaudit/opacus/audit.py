@@ -176,7 +176,7 @@ def sentence(step: RecordedStep, findings: list[Finding]) -> str:
     limits = (
         "This is measured for small changes of these images, at these weights, by an adversary that knows the weights, "
         "the class and the rest of the batch. For changes as large as what stays uncertain the linearisation is off by "
-        f"{departure:.0%}. It is no bound: a malicious server reaches the worst case, and only differential privacy "
-        "limits what it learns (vpaudit bound, vpaudit account)."
+        f"{departure:.0%}. It is no bound: a malicious server can plant a layer that leaks more, and only differential "
+        "privacy limits what it learns (vpaudit bound, vpaudit account)."
     )
     return "\n\n".join(textwrap.fill(paragraph, 100) for paragraph in (found, limits))
