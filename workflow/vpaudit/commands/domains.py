@@ -5,7 +5,9 @@ from pathlib import Path
 
 
 def add_domains(command: argparse.ArgumentParser) -> None:
-    command.add_argument("studies", nargs="+", type=Path, metavar="RESULTS", help="e.g. results/cifar10 results/faces")
+    command.add_argument(
+        "studies", nargs="+", type=Path, metavar="RESULTS", help="e.g. results/faces results/portraits"
+    )
     command.add_argument(
         "--show",
         nargs="*",
@@ -24,4 +26,4 @@ def _run(arguments) -> None:
 
     found = domains.studies(arguments.studies)
     domains.write(found, arguments.results, arguments.figures, arguments.show, arguments.style)
-    print(f"{arguments.results}: curves.csv, claims.csv, endings.csv; {arguments.figures}: domains.pdf, domains.png")
+    print(f"{arguments.results}: claims.csv, endings.csv; {arguments.figures}: domains.png, .pdf and its numbers")

@@ -9,14 +9,18 @@ import pandas as pd
 
 from vpaudit.base import files, pixels
 from vpaudit.base.errors import VpauditError
-from vpaudit.base.labels import LPIPS, METRICS, interval
+from vpaudit.base.labels import LPIPS, METRICS
+from vpaudit.report import figures
 from vpaudit.report.figures import curves, grid
-from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.axes import legend, lines
 from vpaudit.report.results import STRONGEST, Results, ends
 
 COLUMNS = ("mse", "lpips", "ssim")  # of the paper's main figure
 OFF_PANELS = ("raw", "ddpm", "given_norm")  # looks that the study's own figure shows
+CAPTION = "Success over µ by data set; bands are 95 % intervals over images. Rows:"
+PICTURED = (
+    "One target of each data set; what is released of it at each µ, the posterior mean, and one posterior sample."
+)
 PICTURE = (("unconditional.posterior_mean", "posterior mean"), ("unconditional.ddpm", "sample"))
 
 
@@ -86,11 +90,12 @@ def draw(found: list[Study], style: dict):
 
 
 def picture(found: list[Study], style: dict):
-    """One target a study; what is released of it at each mu, the posterior mean and one posterior sample of it."""
+    """One target a study; what is released of it at each mu, the posterior mean and one posterior sample of it; their MSE."""
     columns = 1 + max(len(study.mu) for study in found)
     rows = 1 + len(PICTURE)
     side = style["width"] / (columns + 1.4)
     size = (style["width"], (rows * side + 0.3) * len(found))
+    ids = []
     figure, axes = plt.subplots(rows * len(found), columns, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
@@ -99,13 +104,15 @@ def picture(found: list[Study], style: dict):
         own = axes[rows * block : rows * (block + 1)]
         with study.arrays("targets") as file:
             place = grid.spread(file["labels"][: study.in_arrays()], 1)[0]
+            ids.append(file["ids"][place])
             _tile(own[0, 0], pixels.signed(file["images"][place]), f"{study.title}\nµ =")
         for column, (mu, tiles) in enumerate(_tiles(study, place), 1):
             for axis, tile in zip(own[:, column], tiles):
                 _tile(axis, tile, f"{mu:g}" if axis is own[0, column] else "")
         for axis, name in zip(own[:, 0], ("", *(name for _, name in PICTURE))):
             axis.text(1.0, 0.5, name, ha="right", va="center", transform=axis.transAxes)
-    return figure
+    tables = [study.metrics[study.metrics["image"] == id_].assign(study=study.title) for study, id_ in zip(found, ids)]
+    return figure, pd.concat(tables, ignore_index=True).query("metric == 'mse'")
 
 
 def _tiles(study: Study, place: int) -> Iterator[tuple[float, list[np.ndarray]]]:
@@ -143,32 +150,13 @@ def endings(found: list[Study]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(found: list[Study], results: Path, figures: Path, shown: list[str], style: str | dict = "default") -> None:
-    """results/{curves,claims,endings}.csv; figures/domains.{pdf,png}, and of the studies `shown` picture.png."""
-    look = styles.get(style)
-    with plt.rc_context(styles.rc(look)):
-        figure, table = draw(found, look)
-        drawn = {"domains.pdf": figure, "domains.png": figure}
-        pictured = [study for study in found if study.title in shown]
-        if pictured:
-            drawn["picture.png"] = picture(pictured, look)
-        for name, each in drawn.items():
-            with files.atomic(figures / name) as temporary:
-                kind = name.rsplit(".", 1)[1]
-                dates = {"CreationDate": None, "ModDate": None} if kind == "pdf" else {"Software": None}
-                each.savefig(temporary, format=kind, metadata=dates)
-        plt.close("all")
-    for name, rows in {"curves": table, "claims": claims(found), "endings": endings(found)}.items():
+def write(found: list[Study], results: Path, folder: Path, shown: list[str], style: str | dict = "default") -> None:
+    """results/{claims,endings}.csv; into the folder the figure `domains`, and of the studies `shown` the `picture`."""
+    names = ", ".join(study.title for study in found)
+    figures.write("domains", lambda _, look: draw(found, look), f"{CAPTION} {names}.", results, folder, style)
+    pictured = [study for study in found if study.title in shown]
+    if pictured:
+        figures.write("picture", lambda _, look: picture(pictured, look), PICTURED, results, folder, style)
+    for name, rows in {"claims": claims(found), "endings": endings(found)}.items():
         with files.atomic(results / f"{name}.csv") as temporary:
             rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-
-
-def table_of_claims(rows: pd.DataFrame) -> list[dict]:
-    """For documents: name, paper, and `cells`, by study verdict and number with interval, in the order of `rows`."""
-    names = list(dict.fromkeys(rows["study"]))
-    found = []
-    for name, group in rows.groupby("name", sort=False):
-        told = {r.study: f"{r.verdict}: {interval(r.value, r.low, r.high)}" for r in group.itertuples()}
-        texts = [told.get(study, "–") for study in names]
-        found.append({"name": name, "paper": group["paper"].iloc[0], "cells": texts})
-    return found
