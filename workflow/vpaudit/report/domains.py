@@ -90,7 +90,7 @@ def draw(found: list[Study], style: dict):
 
 
 def picture(found: list[Study], style: dict):
-    """One target a study; what is released of it at each mu, the posterior mean and one posterior sample of it; their MSE."""
+    """One target a study; over mu what is released of it, its posterior mean and one posterior sample; their MSE."""
     columns = 1 + max(len(study.mu) for study in found)
     rows = 1 + len(PICTURE)
     side = style["width"] / (columns + 1.4)
