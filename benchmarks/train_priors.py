@@ -42,13 +42,16 @@ class Set:
     flip: bool = True
     any_size: bool = False
     use: str = "non-commercial research only"
+    begin: str | None = None  # a prior whose network is trained on
 
 
 SETS = {
     "photographs": Set(("photos_256_local", "tinyimagenet_64_local"), 3.0, any_size=True),
     "chest_xray_64": Set(("chest_xray_64_local",), 1.5, conditional=True, flip=False, use="CC BY 4.0, with credit"),
     "faces_64": Set(("faces_64_local",), 3.5),
-    "cifar10": Set(("cifar10_local",), 4.0, conditional=True, use="as CIFAR-10: none stated by its author"),
+    "cifar10": Set(
+        ("cifar10_local",), 4.0, conditional=True, use="as CIFAR-10: none stated by its author", begin="cifar10_unet"
+    ),
 }
 
 
@@ -161,6 +164,7 @@ def train_one(name: str, about: Set, out: Path, minutes: float, device: str) -> 
 
     from vpaudit import data
     from vpaudit.base import pixels
+    from vpaudit.priors import find
     from vpaudit.stages import training
 
     folder, work = out / name, out / f".{name}.work"
@@ -175,7 +179,9 @@ def train_one(name: str, about: Set, out: Path, minutes: float, device: str) -> 
         source = training.labelled(train, device, about.conditional)
         held_out = pixels.from_uint8(test.images[: training.MOST_HELD_BACK])
     compiled = torch.device(device).type == "cuda" and minutes > 2 and not about.any_size
-    settings = training.settings_of(work, source, device, minutes, None, horizontal_flip=about.flip, compile=compiled)
+    begin = about.begin and find.folder(about.begin)
+    chosen = {"horizontal_flip": about.flip, "compile": compiled}
+    settings = training.settings_of(work, source, device, minutes, None, begin, **chosen)
     cards = [data.card(card) for card in about.cards]
     known = {
         "name": name,
@@ -183,7 +189,7 @@ def train_one(name: str, about: Set, out: Path, minutes: float, device: str) -> 
         "licence": "; ".join(dict.fromkeys(card["licence"] for card in cards)),
         "use": about.use,
     }
-    training.finish(source, held_out, settings, work, folder, known, device)
+    training.finish(source, held_out, settings, work, folder, known, device, begin)
     shutil.copyfile(LICENCES / f"{name}.txt", folder / "LICENSE")
     print(training.summary(folder), flush=True)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -90,6 +90,21 @@ def test_the_card_repeats_what_anyone_can_measure(digits, tmp_path):
     assert training.card.trust_in(prior, held_out[::2]).shares.tolist() == pytest.approx(card["trust"][1], abs=0.02)
 
 
+def test_a_prior_may_begin_with_the_network_of_another(digits, tmp_path, capsys):
+    """Its first step is taken from the other's weights; the card says whose; other sizes and classes are refused."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main.main(["train-prior", "--images", str(digits), "--out", str(first), "--epochs", "2"]) == 0
+    begin = ["train-prior", "--images", str(digits), "--out", str(second), "--epochs", "0.1", "--begin", str(first)]
+    assert main.main(begin) == 0
+    cards = [files.read_json(folder / "card.json") for folder in (first, second)]
+    assert cards[1]["begun_from"] == {"name": "first", "card": cards[0]}
+    assert cards[1]["training"]["width"] == TINY.width
+    weights = [network.load(folder).network.state_dict() for folder in (first, second)]
+    assert all(torch.allclose(a, weights[1][name], atol=5e-3) for name, a in weights[0].items())  # warm-up: small steps
+    assert main.main([*begin[:3], "--out", str(tmp_path / "third"), *begin[5:], "--labels"]) == 2
+    assert "0 classes, the images are [1, 8, 8] of 10" in capsys.readouterr().err
+
+
 def test_killed_it_goes_on_by_the_same_command(digits, tmp_path):
     """kill -9 after the first checkpoint; the second run begins at its step."""
     work, out = tmp_path / "work", tmp_path / "mine"

@@ -23,6 +23,8 @@ def add_train_prior(train: argparse.ArgumentParser) -> None:
     train.add_argument("--threads", type=int, help="CPU threads (default: as PyTorch chooses)")
     train.add_argument("--labels", action="store_true", help="tell the network the class: the folder, or y of an npz")
     train.add_argument("--flip", action="store_true", help="mirror every image half of the time (photographs, faces)")
+    begin = "go on from the network of this prior (name or folder) of images of this size: far less time is needed"
+    train.add_argument("--begin", metavar="PRIOR", help=begin)
     train.add_argument("--licence", default="not stated", help="of the images, for the card")
     train.add_argument("--source", default="not stated", help="where the images are from, for the card")
     train.add_argument("--name", help="of the data, for the card (default: the name of the folder)")
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from vpaudit import data
     from vpaudit.base import pixels
+    from vpaudit.priors import find
     from vpaudit.stages import training
     from vpaudit.stages.inputs import chosen
 
@@ -58,13 +61,14 @@ def run(arguments: argparse.Namespace) -> None:
         source = training.labelled(known, device, arguments.labels)
         held_out = pixels.from_uint8(held.images)
     work = arguments.out.with_name(f".{arguments.out.name}.work")
+    begin = arguments.begin and find.folder(arguments.begin)
     flip = {"horizontal_flip": arguments.flip or arguments.any_size}
-    settings = training.settings_of(work, source, device, arguments.minutes, arguments.epochs, **flip)
+    settings = training.settings_of(work, source, device, arguments.minutes, arguments.epochs, begin, **flip)
     about = {
         "name": arguments.name or Path(arguments.images).stem,
         "data": f"{arguments.name or Path(arguments.images).name}, {len(known)} images and {len(held)} held back",
         "licence": arguments.licence,
         "source": arguments.source,
     }
-    training.finish(source, held_out, settings, work, arguments.out, about, device)
+    training.finish(source, held_out, settings, work, arguments.out, about, device, begin)
     print(training.summary(arguments.out))

@@ -32,10 +32,9 @@ TRIAL = {"cpu": 16, "cuda": 128}  # images in a step that is timed
 def candidates(shape: Shape, device: str) -> Iterator[Training]:
     """From the best to the fastest."""
     kind = torch.device(device).type
-    exact = "bfloat16" if kind == "cuda" else convolution_precision()
     unet = Training(
-        architecture="unet", optimizer="adamw", residual=True, precision=exact, dropout=0.1 if kind == "cuda" else 0.0,
-        warmup_steps=200, ema_decay=0.999, compile=False,
+        architecture="unet", optimizer="adamw", residual=True, precision=precision("unet", device), compile=False,
+        dropout=0.1 if kind == "cuda" else 0.0, warmup_steps=200, ema_decay=0.999,
     )  # fmt: skip
     if isinstance(shape, AnySize):
         sizes = [(64, 4, 2, 2), (48, 4, 4, 1), (32, 4, 4, 1)]
@@ -49,13 +48,23 @@ def candidates(shape: Shape, device: str) -> Iterator[Training]:
             yield unet.model_copy(update={"width": width, "levels": 3, "layers": 2, "patch_size": fold})
         return
     patch = next((p for p in range(-(-side // TOKENS), side) if shape[1] % p == 0 == shape[2] % p), 1)
-    fast = "bfloat16" if machine.cpu_has_bfloat16() else "float32"
-    transformer = Training(residual=True, precision=fast, compile=False, warmup_steps=100, patch_size=patch)
+    transformer = Training(
+        residual=True, precision=precision("transformer", device), compile=False, warmup_steps=100, patch_size=patch
+    )
     if shape[1] == shape[2]:  # diffusers' transformer is square
         for width, layers in ((256, 8), (192, 6), (128, 4), (64, 2)):
             yield transformer.model_copy(update={"width": width, "layers": layers, "heads": max(1, width // 64)})
     else:
         yield unet.model_copy(update={"width": 32, "levels": 2, "layers": 1, "patch_size": fold})
+
+
+def precision(architecture: str, device: str) -> str:
+    """The one that the device trains such a network faster in."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16"
+    if architecture == "unet":
+        return convolution_precision()
+    return "bfloat16" if machine.cpu_has_bfloat16() else "float32"
 
 
 @cache

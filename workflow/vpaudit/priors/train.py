@@ -252,6 +252,11 @@ class Trainer:
             self.history.append({"step": self.step, **{k: {"from": theirs.get(k), "to": ours[k]} for k in changed}})
         return True
 
+    def begin(self, network) -> None:
+        """Start from the weights of a network of the same settings, instead of random ones."""
+        for ours in (self.network, self.ema.module):
+            ours.load_state_dict(network.state_dict())
+
     def run(self, until: int | None = None) -> None:
         """Train to the end (or to step `until`), with a checkpoint every `checkpoint_seconds` and at the end."""
         self.work.mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,11 @@ import torch
 
 from vpaudit import data
 from vpaudit.base import files
+from vpaudit.base.denoiser import shape_for_card
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import KeyedNoise, generator
 from vpaudit.data import near
-from vpaudit.priors import card, network, recipe
+from vpaudit.priors import card, folder, network, recipe
 from vpaudit.priors.batches import SIDES, Labelled, Scales, scaled
 from vpaudit.priors.train import Trainer
 from vpaudit.sampling import few_step
@@ -24,6 +25,14 @@ FEW_HELD_BACK = 128  # the same on a CPU at any size, where convolutions take lo
 FEWEST = 20  # images
 SOLVERS = FewStep(calls=[3, 4, 6], evaluations=0, levels=10)
 SOLVER_SHARE = 0.1  # of the time, for the few-step solvers
+SHAPING = ("architecture", "residual", "width", "layers", "heads", "levels", "patch_size")  # settings of a network
+GOING_ON = {
+    "lr": 3e-4,
+    "ema_decay": 0.999,
+    "warmup_steps": 100,
+    "optimizer": "adamw",
+    "batch_size": 32,
+}  # from another's
 FLOW = 60 + sum(SOLVERS.calls)  # network evaluations on an image, at each noise that solvers are fitted at
 SOLVER_IMAGES = (8, 256)  # fewest and most
 
@@ -71,17 +80,44 @@ def any_size(pools: list[tuple[data.ImageSet, data.ImageSet]], device: str) -> t
     return source, scaled(tensors(pools[0][1])[0], MOST_HELD_BACK, SIDES[0])
 
 
-def settings_of(work: Path, source, device: str, minutes: float | None, epochs: float | None, **others) -> Training:
-    """Those that a run in `work` began with, its length as given now; else chosen for this machine and kept there."""
+def settings_of(
+    work: Path, source, device: str, minutes: float | None, epochs: float | None, begin: Path | None = None, **others
+) -> Training:
+    """Those that a run in `work` began with, its length as given now; else chosen for this machine and kept there.
+
+    Args:
+        begin: a prior's folder; its network is trained on, so there is none to choose.
+    """
     path = work / "settings.json"
+    seen = {} if epochs is None else {"images_seen": round(epochs * len(source))}
     if path.exists():
-        kept = Training(**files.read_json(path))
-        if minutes is not None:
-            return kept.model_copy(update={"minutes": minutes})
-        return kept.model_copy(update={"minutes": None, "images_seen": round(epochs * len(source))})
-    chosen = recipe.choose(source, device, minutes, epochs, **others)
+        return Training(**files.read_json(path)).model_copy(update={"minutes": minutes, **seen})
+    if begin is None:
+        chosen = recipe.choose(source, device, minutes, epochs, **others)
+    else:
+        chosen = _going_on(begin, source, device).model_copy(update={"minutes": minutes, **seen, **others})
     files.write_json(path, chosen.model_dump(mode="json"))
     return chosen
+
+
+def _going_on(begin: Path, source: Labelled | Scales, device: str) -> Training:
+    """Settings for a network that is there.
+
+    Raises:
+        VpauditError: it was not trained here, or for images of another size or other classes.
+    """
+    known = folder.read(begin).card
+    if "training" not in known:
+        raise VpauditError(f"the card of {begin} does not say how it was trained", "begin with a prior trained here")
+    theirs, ours = (known["shape"], known["num_classes"]), (shape_for_card(source.shape), source.num_classes)
+    if theirs != ours:
+        raise VpauditError(
+            f"{begin} is of {theirs[0]} and {theirs[1]} classes, the images are {ours[0]} of {ours[1]}",
+            "give images of its size and with its classes, or train anew",
+        )
+    settings = {name: known["training"][name] for name in SHAPING if name in known["training"]}
+    precision = recipe.precision(settings["architecture"], device)
+    return Training(**GOING_ON, **settings, precision=precision, compile=False)
 
 
 def train(
@@ -94,35 +130,42 @@ def train(
     device: str = "cpu",
     until: int | None = None,
     adopt: bool = False,
+    begin: Path | None = None,
 ) -> Trainer:
     """Train, or go on training, and write weights, Gaussian prior and card into `out`.
 
     Args:
         held_out: float32 (N, C, H, W) in [-1, 1], none of them trained on.
         work: folder of checkpoints; until: stop at this step; adopt: go on from other settings' checkpoint.
-        about: what the card says of the data.
+        about: what the card says of the data; begin: a prior's folder, whose weights a new run starts from.
     """
     torch.set_float32_matmul_precision("high")
     trainer = Trainer(source, settings, work, device)
     if trainer.resume(adopt):
         print(f"going on from step {trainer.step}, after {trainer.seconds:.0f} s; {trainer.eta()}", flush=True)
+    elif begin is not None:
+        trainer.begin(folder.load_network(folder.read(begin)))
+    if begin is not None:
+        about = {**about, "begun_from": {"name": begin.name, "card": folder.read(begin).card}}
     trainer.run(until)
     slow = torch.device(device).type == "cpu" and isinstance(source, Scales)
     card.export(trainer, out, held_out[: FEW_HELD_BACK if slow else MOST_HELD_BACK], about)
     return trainer
 
 
-def finish(source, held_out, settings: Training, work: Path, out: Path, about: dict, device: str) -> None:
+def finish(
+    source, held_out, settings: Training, work: Path, out: Path, about: dict, device: str, begin: Path | None = None
+) -> None:
     """`train`, for more or less time than begun with if need be, then `solve` in a tenth of the time that took."""
-    trainer = train(source, held_out, settings, work, out, about, device, adopt=True)
+    trainer = train(source, held_out, settings, work, out, about, device, adopt=True, begin=begin)
     solve(out, source, settings, device, SOLVER_SHARE * trainer.seconds, about["data"])
 
 
-def solve(folder: Path, source: Labelled | Scales, settings: Training, device: str, seconds: float, about: str) -> None:
+def solve(out: Path, source: Labelled | Scales, settings: Training, device: str, seconds: float, about: str) -> None:
     """Fit few-step solvers to a prior that corrects a Gaussian, into its folder, in about `seconds`."""
-    model = network.load(folder, device, "float32" if device != "cpu" else settings.precision)
+    model = network.load(out, device, "float32" if device != "cpu" else settings.precision)
     if model.base is None:
-        raise VpauditError(f"{folder} corrects no Gaussian prior", "train with residual, or run `vpaudit few-step`")
+        raise VpauditError(f"{out} corrects no Gaussian prior", "train with residual, or run `vpaudit few-step`")
     images = source.some(_affordable(model, source, seconds)).cpu()
     model.rows = min(model.rows, len(images))  # a call of fewer images would be filled up
     low, high = SOLVERS.sigma_range
@@ -137,7 +180,7 @@ def solve(folder: Path, source: Labelled | Scales, settings: Training, device: s
     )
     known = {"images": len(images), "data": about}
     known["rmse"] = {str(n): [round(e, 5) for e in row] for n, row in errors.items()}
-    few_step.save(plans, folder, known)
+    few_step.save(plans, out, known)
 
 
 def _affordable(model, source, seconds: float) -> int:
@@ -151,9 +194,9 @@ def _affordable(model, source, seconds: float) -> int:
     return int(min(max(seconds * rate / (SOLVERS.levels * FLOW), SOLVER_IMAGES[0]), SOLVER_IMAGES[1]))
 
 
-def summary(folder: Path) -> str:
+def summary(out: Path) -> str:
     """What a person wants to know of a new prior, from its card."""
-    about = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    about = json.loads((out / "card.json").read_text(encoding="utf-8"))
     names = ("held_out", "gaussian", "training", "training_gaussian")
     rows = zip(*(about[f"{name}_mse_by_sigma"].items() for name in names))
     lines = ["noise s  held-out error  of the Gaussian  ratio  on training images  ratio"]
