@@ -228,7 +228,7 @@ def test_consistency_correlates_within_mu(results, drawn):
     table = pd.read_parquet(results / "consistency.parquet").query("metric == 'mse' and mu == 10")
     want = table["agreement"].corr(table["achieved"], method="spearman")
     got = csv(drawn, "consistency", kind="rank correlation", metric="mse", mu=10).iloc[0]
-    assert got["value"] == pytest.approx(want, rel=1e-4)
+    assert got["value"] == pytest.approx(want, abs=5e-3)  # near ties share their ranks
     assert got["low"] < got["value"] < got["high"]
     assert len(csv(drawn, "consistency", kind="image", metric="mse", mu=10)) == got["n"]
 

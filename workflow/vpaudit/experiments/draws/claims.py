@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from vpaudit.base import stats
 from vpaudit.report.claims import OURS, Claim, over_mu
@@ -38,10 +37,10 @@ def lead_of_agreement(rows: pd.DataFrame) -> tuple[float, float, float, int]:
     wide = wide.pivot_table(index="image", columns="metric", values="value")
     names = [c for c in wide if c.startswith(BASELINE)]
     achieved = wide["achieved_mse"]
-    best = names[int(np.argmax([abs(spearmanr(achieved, wide[name]).statistic) for name in names]))]
+    best = names[int(np.argmax([abs(stats.spearman(achieved, wide[name])) for name in names]))]
 
     def lead(c):
-        return spearmanr(c[:, 0], c[:, 1]).statistic - abs(spearmanr(c[:, 0], c[:, 2]).statistic)
+        return stats.spearman(c[:, 0], c[:, 1]) - abs(stats.spearman(c[:, 0], c[:, 2]))
 
     found = stats.bootstrap(wide[["achieved_mse", "estimated_mse", best]].to_numpy(), lead, resamples=500)
     return *(float(v) for v in found), len(wide)
