@@ -70,9 +70,11 @@ def _axes(axes: dict, shown: pd.DataFrame, mus: list[float]) -> None:
     axes[RANK].set_ylim(top=2.0)  # room for the legend: a correlation ends at 1
     axes[RANK].set_yticks((-0.5, 0, 0.5, 1))
     for panel in RELIABILITY.values():
-        ends = [0, np.nanmax([*shown.loc[shown["panel"] == panel, "x"], 0.1])]
+        x, value = shown.loc[shown["panel"] == panel, ["x", "value"]].to_numpy().T
+        ends = [0, np.nanmax([*x, 0.1])]
         axes[panel].plot(ends, ends, **DOTTED)
         axes[panel].set(xlabel="pixel's std between draws", ylabel="pixel's error (root mean square)")
+        axes[panel].set_ylim(0, 1.25 * np.nanmax([*value, 0.1]))  # few pixels vary little: a limit may lie far outside
 
 
 def _ranks(right: pd.DataFrame, most: int) -> pd.DataFrame:
