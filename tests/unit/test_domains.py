@@ -21,7 +21,9 @@ def folders(tmp_path_factory):
     for name in NAMES:
         folder = fake_results.write(tmp_path_factory.mktemp("results") / name, colour=name == "colours")
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        (folder / "config.yaml").write_text(yaml.safe_dump(config | {"study": name}))
+        (folder / "config.yaml").write_text(
+            yaml.safe_dump(config | {"study": name, "prior": {"path": "priors/invented"}})
+        )
         made.append(folder)
     return made
 
@@ -43,6 +45,9 @@ def test_one_command_puts_studies_side_by_side(folders, tmp_path, capsys):
     assert mine["value"].to_numpy() == pytest.approx(own["value"].to_numpy(), rel=1e-5)
     claims = pd.read_csv(results / "claims.csv")
     assert claims.groupby("name")["study"].nunique().eq(2).all()
+    studies = pd.read_csv(results / "studies.csv").set_index("study")
+    assert (studies["side"] == 16).all()
+    assert (studies["hours"] > 0).all()
     ends = pd.read_csv(results / "endings.csv")
     assert set(ends["margin"]) == {0.01, 0.05, 0.1}
     assert (ends["low"] <= ends["at_5"]).all()
@@ -62,7 +67,7 @@ def test_a_study_that_is_not_finished_or_named_twice_is_refused(folders, tmp_pat
         domains.studies([folders[0], folders[0]])
 
 
-@pytest.mark.parametrize("name", ["faces", "portraits", "photographs"])
+@pytest.mark.parametrize("name", ["faces", "xrays", "portraits", "photographs"])
 def test_every_domain_is_a_valid_study(root, name):
     config = configuration.load(root / "config/domains.yaml", root / f"config/domains/{name}.yaml")
     assert config.study == name

@@ -129,6 +129,21 @@ def _tile(axis, image: np.ndarray, title: str) -> None:
     axis.set_title(title, fontsize="small")
 
 
+def about(found: list[Study]) -> pd.DataFrame:
+    """study, n, side, prior, images_seen, mu_low, mu_high; hours: of all its jobs, one after another."""
+    rows = []
+    for study in found:
+        summary, run = (files.read_json(study.folder / f"{name}.json") for name in ("summary", "run"))
+        with study.arrays("targets") as file:
+            side = file["images"].shape[1]
+        rows.append({
+            "study": study.title, "n": study.images, "side": side, "prior": Path(study.config["prior"]["path"]).name,
+            "images_seen": summary["prior"]["images_seen"], "mu_low": min(study.mu), "mu_high": max(study.mu),
+            "hours": sum(run["wall_time"].values()) / 3600,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def claims(found: list[Study]) -> pd.DataFrame:
     """name, paper, study, verdict, value, low, high, n: every claim that a study judged, studies in their order."""
     columns = ["name", "paper", "verdict", "value", "low", "high", "n"]
@@ -151,12 +166,12 @@ def endings(found: list[Study]) -> pd.DataFrame:
 
 
 def write(found: list[Study], results: Path, folder: Path, shown: list[str], style: str | dict = "default") -> None:
-    """results/{claims,endings}.csv; into the folder the figure `domains`, and of the studies `shown` the `picture`."""
+    """results/{studies,claims,endings}.csv; into the folder figure `domains`, and `picture` of the studies `shown`."""
     names = ", ".join(study.title for study in found)
     figures.write("domains", lambda _, look: draw(found, look), f"{CAPTION} {names}.", results, folder, style)
     pictured = [study for study in found if study.title in shown]
     if pictured:
         figures.write("picture", lambda _, look: picture(pictured, look), PICTURED, results, folder, style)
-    for name, rows in {"claims": claims(found), "endings": endings(found)}.items():
+    for name, rows in {"studies": about(found), "claims": claims(found), "endings": endings(found)}.items():
         with files.atomic(results / f"{name}.csv") as temporary:
             rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

@@ -11,6 +11,7 @@ from vpaudit.experiments import catalog
 
 SUMMARY = Path("results/embedded/summary.json")
 CIFAR10 = Path("results/cifar10/summary.json"), Path("resources/priors/cifar10_unet/card.json")
+DOMAINS = Path("results/domains")
 GROUPS = {  # families of claims under the headings of docs/replication.md; others are open questions
     "Bounds": ("beats_uninformed", "within_theorem", "told_lambda"),
     "Success over µ": ("visual_mu", "grows_with_mu", "end_of_success"),
@@ -50,7 +51,23 @@ def replication() -> dict:
     """docs/replication.md: the embedded study, what is left open, and the study of CIFAR-10 where it is on record."""
     summary = files.read_json(SUMMARY)
     cifar10 = [files.read_json(path) for path in CIFAR10] if all(path.exists() for path in CIFAR10) else None
-    return {"summary": summary, "groups": grouped(summary["claims"]), "cifar10": cifar10, "left_open": _left_open()}
+    facts = {"groups": grouped(summary["claims"]), "left_open": _left_open(), "domains": domains(DOMAINS)}
+    return {"summary": summary, "cifar10": cifar10, **facts}
+
+
+def domains(folder: Path) -> dict:
+    """What `vpaudit domains` wrote: `studies`, `endings`, and `claims` as rows of a name and a claim by study."""
+    if not (folder / "claims.csv").exists():
+        return {}
+    studies, endings, claims = (pd.read_csv(folder / f"{name}.csv") for name in ("studies", "endings", "claims"))
+    claims = claims.astype(object).where(claims.notna(), None)
+    rows = {
+        name: {row["study"]: row for row in part.to_dict("records")}
+        for name, part in claims.groupby("name", sort=False)
+    }
+    margins = endings.pivot_table(index=["study", "metric"], columns="margin", values="mu", sort=False, dropna=False)
+    at_5 = endings.rename(columns={"at_5": "value"}).drop_duplicates(["study", "metric"]).set_index(["study", "metric"])
+    return {"studies": studies.to_dict("records"), "claims": rows, "margins": margins, "at_5": at_5.to_dict("index")}
 
 
 def grouped(claims: list[dict]) -> dict[str, list[dict]]:
