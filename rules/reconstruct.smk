@@ -17,6 +17,7 @@ rule reconstruct:
         PATHS.log("reconstruct-{part}"),
     benchmark:
         PATHS.timing("reconstruct-{part}")
+    priority: 1  # the longest jobs first: at the end no core waits for one
     conda:
         "../environment.yml"
     threads: max(1, CORES // max(2, len(PARTS)))

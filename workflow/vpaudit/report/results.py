@@ -111,7 +111,8 @@ class Results:
     @property
     def measured(self) -> list[str]:
         """The main metrics in order; one that could not be computed is not there."""
-        return [m for m in MAIN_METRICS if m in set(self.metrics["metric"])]
+        found = self.metrics["metric"].unique()
+        return [m for m in MAIN_METRICS if m in found]
 
     @property
     def panels(self) -> list[str]:
