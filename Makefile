@@ -29,7 +29,7 @@ record: $(STAMP)
 
 # The same attacks on real domains, each a study of its own, then one figure and one table of claims of all of them. Needs
 # the archives of their cards (workflow/vpaudit/data/cards.yaml); hours; the same command goes on.
-DOMAINS := faces portraits photographs
+DOMAINS := faces xrays portraits photographs
 domains: $(STAMP)
 	@export $(RUN); for name in $(DOMAINS); do \
 	  workflow/run.sh --configfile config/domains.yaml config/domains/$$name.yaml || exit; done; \

@@ -83,7 +83,7 @@ def test_colour_study_beats_the_gaussian_prior_by_a_growing_margin(root):
     assert rising[-1] < 0.85
 
 
-@pytest.mark.parametrize(("name", "classes"), [("cifar10_unet", 10), ("faces_64", 0)])
+@pytest.mark.parametrize(("name", "classes"), [("cifar10_unet", 10), ("faces_64", 0), ("chest_xray_64", 3)])
 def test_a_prior_of_local_images_is_what_its_card_says(root, name, classes):
     """On real images where they are here: the card's error within its sampling error, below its own Gaussian's."""
     try:
