@@ -5,6 +5,7 @@ Every number is one of the tables' with its interval over the images; what is no
 
 import re
 import textwrap
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,16 +52,18 @@ class End:
     n: int
 
 
-def build(layout: Layout, setup: Setup, facts: dict) -> dict:
+def build(layout: Layout, setup: Setup, facts: dict, measure: Callable[[list[float]], dict] | None = None) -> dict:
     """The whole answer, as what JSON knows (NaN as null).
 
     Args:
-        facts: of images and run.
+        facts: of images and run; measure: from noise multipliers to what they cost, as of `utility.measure`.
     """
     study = Results(layout.results)
     found = [end(shares, study.margin, *about) for about, shares in seen.recovered(study).items()]
     distance = distances(pd.read_parquet(layout.table("domain")), study, setup)
     asked = [a.mu for a in setup.asked if a.mu in study.mu]
+    best = recommend(found, study.mu, setup)
+    noise = [*(b.noise_multiplier for b in setup.budgets), best["noise"][0]["noise_multiplier"]]
     unknown, sure, told = (pd.read_parquet(layout.table(t)) for t in ("participation", "believed", "recognised"))
     plain = files.plain(
         {
@@ -81,7 +84,8 @@ def build(layout: Layout, setup: Setup, facts: dict) -> dict:
             "named": {f"{mu:g}": words.named(study, mu) for mu in asked},
             "margin": study.margin,
             "ends": [asdict(e) for e in found],
-            "recommendation": recommend(found, study.mu, setup),
+            "recommendation": best,
+            "utility": measure(noise) if measure else None,
             "distance": distance,
             "warnings": [*facts["warnings"], *_warnings(distance, study), *_unlike(recognition.alike(sure)), STRONGER],
             "notes": files.read_json(layout.summary)["notes"],

@@ -74,6 +74,11 @@ def add_audit(audit: argparse.ArgumentParser) -> None:
         help="the images' folders are classes: tell how often the class is named from a reconstruction (the public "
         "images need the same classes)",
     )  # fmt: skip
+    add(
+        "--utility", metavar="DIR", nargs="?", const="",
+        help="what noise costs: accuracy of a small classifier trained by DP-SGD at every budget, on images in "
+        "a folder a class (default: those of --images)",
+    )  # fmt: skip
     add("--quick", action="store_true", help="a first look within minutes: ten images, few noise levels; see below")
     add("--out", metavar="DIR", help="of page, tables, answer (default: results/<study>/audit of the working folder)")
     add("--pdf", action="store_true", help="also the page as report.pdf, by the system's Chromium")
@@ -139,6 +144,7 @@ def _audit(arguments) -> None:
         quick=arguments.quick,
         public=arguments.public,
         labels=arguments.labels,
+        utility_of=arguments.images if arguments.utility == "" else arguments.utility,
     )
     cost = "\n".join([*prior.remarks, plan.text(plan.plan(job.config, prior.calls_per_second, job.shape), 1)])
     if arguments.dry_run:

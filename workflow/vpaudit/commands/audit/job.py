@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from vpaudit.base import files, pixels, places
 from vpaudit.base.denoiser import AnySize
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands import init
-from vpaudit.commands.audit import answer, budget, others, page, pdf
+from vpaudit.commands.audit import answer, budget, others, page, pdf, utility
 from vpaudit.commands.audit.others import Others
 from vpaudit.commands.audit.output import Output
 from vpaudit.commands.audit.prior import FEWEST, Prior, check_enough, own_side
@@ -56,6 +57,7 @@ class Job:
     show_names: bool
     others: Others
     first_look: Config | None = None  # whose checkpoints this one takes over, if it was run
+    labelled: data.ImageSet | None = None  # on which a classifier shows what noise costs
 
     def names(self) -> list[str]:
         """The file each audited image came from."""
@@ -110,6 +112,7 @@ def prepare(
     quick: bool = False,
     public: str | None = None,
     labels: bool = False,
+    utility_of: str | None = None,
     seed: int = Config().seed,
 ) -> Job:
     """Read the images and make the study's configuration; writes nothing.
@@ -147,11 +150,13 @@ def prepare(
         )
     warnings += _known(prior.gaussian, reading.images)
     options = (setup, max_grad_norm, prior, redact, _title(images, show_names), margin, seed)
+    labelled = utility.labelled(utility_of, setup, prior.shape, seed) if utility_of else None
     beside = others.others(prior, reading.images, chosen, public, labels, seed)
     first = _study(chosen[:QUICK], budget.quick_grid(asked, grid), *options, beside, quick=True)
     if quick:
-        return Job(first, reading, chosen[:QUICK], setup, [FIRST_LOOK, *warnings], show_names, beside)
-    return Job(_study(chosen, grid, *options, beside), reading, chosen, setup, warnings, show_names, beside, first)
+        return Job(first, reading, chosen[:QUICK], setup, [FIRST_LOOK, *warnings], show_names, beside, None, labelled)
+    whole = _study(chosen, grid, *options, beside)
+    return Job(whole, reading, chosen, setup, warnings, show_names, beside, first, labelled)
 
 
 def _chosen(images: data.ImageSet, limit: int, seed: int) -> data.ImageSet:
@@ -273,8 +278,11 @@ def run(job: Job, out: Path | None, cores: int, printed: bool = False) -> dict:
         if job.first_look:
             _take_over(Layout(job.first_look), layout)
         _snakemake(overlay, layout, cores)
-        found = answer.build(layout, job.setup, job.facts())
+        cost = partial(utility.measure, job.labelled, job.setup, layout, job.config.seed) if job.labelled else None
+        found = answer.build(layout, job.setup, job.facts(), cost)
         gather(job, layout, output)
+        if cost:
+            utility.write(found, output)
         page.build(layout, job.config, job.setup, found, output.path("report.html"))
         if printed:
             pdf.write(output.path("report.html"), output.path("report.pdf"))

@@ -1,5 +1,6 @@
 """The answer of an audit at the head of its page: one paragraph, who sees how much, and pictures of it side by side."""
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,21 @@ def build(layout: Layout, config: Config, setup: Setup, found: dict, page: Path)
     """
     trainings = [] if config.report.redact else range(len(setup.budgets))
     strips = [pictures(layout, config, setup, number, found) for number in trainings]
-    section = answer.render("answer.html.j2", {**found, "strips": strips, "cover": COVER}, autoescape=True)
+    section = answer.render(
+        "answer.html.j2", {**found, "strips": strips, "cover": COVER, "tradeoff": _figure(page, found)}, autoescape=True
+    )
     head, body = layout.report.read_text(encoding="utf-8").split("<main>\n", 1)
     with files.atomic(page) as temporary:
         temporary.write_text(f"{head}<main>\n{section}{body}", encoding="utf-8")
+
+
+def _figure(page: Path, found: dict) -> str:
+    """Accuracy against what is visible, where it was measured: a curve, so a redacted page has it too."""
+    path = page.parent / "figures" / "utility.png"
+    if not found["utility"] or not path.exists():
+        return ""
+    content = path.read_bytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def pictures(layout: Layout, config: Config, setup: Setup, training: int, found: dict) -> list[Strip]:

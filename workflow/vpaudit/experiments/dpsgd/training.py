@@ -1,8 +1,6 @@
 """DP-SGD that denoises its own gradients: post-processing of a privatised gradient costs no privacy.
 
-Every step releases g + N(0, sigma^2), g the mean over the expected batch B of clipped per-sample gradients and
-sigma = noise_multiplier C / B (Opacus clips and noises; Poisson sampling; noise multiplier from the budget by
-`accounting`). A `Filter` sees what was released so far, sigma, and public data, and gives what the optimiser uses:
+A `Filter` sees what was released so far, sigma, and public data, and gives what the optimiser uses:
 
     plain      what was released
     kalman     random walk g_t = g_(t-1) + N(0, q^2), steady-state gain k:  m <- m + k (y - m)
@@ -12,54 +10,15 @@ sigma = noise_multiplier C / B (Opacus clips and noises; Poisson sampling; noise
     diffusion  posterior mean of a denoiser trained on public gradients, at noise sigma over their scale
 """
 
-import copy
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from vpaudit.base.randomness import generator
-from vpaudit.privacy import accounting
-from vpaudit.privacy.mechanism import Mechanism, dp_optimizer
+from vpaudit.privacy.training import Records, Training, accuracy, plain, train
 
-Records = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Training:
-    """One DP-SGD run. epsilon at delta for all steps together; sample_rate q; lr and max_grad_norm C > 0."""
-
-    epsilon: float
-    delta: float = 1e-5
-    sample_rate: float = 0.1
-    steps: int = 200
-    lr: float = 1.0
-    max_grad_norm: float = 1.0
-
-    @property
-    def noise_multiplier(self) -> float:
-        """The smallest that keeps the run within (epsilon, delta)."""
-        return _noise_multiplier(self.epsilon, self.delta, self.sample_rate, self.steps)
-
-
-_noise_multiplier = functools.lru_cache(accounting.noise_multiplier_for_epsilon)  # a second each, for many runs
-_epsilon = functools.lru_cache(accounting.epsilon_poisson)
-
-
-class Filter(Protocol):
-    """What stands between a released gradient and the optimiser."""
-
-    def __call__(self, released: torch.Tensor, sigma: float, model: nn.Module) -> torch.Tensor:
-        """(P,) privatised gradient to (P,) used gradient; sigma: std of the noise on each coordinate."""
-        ...
-
-
-def plain(released: torch.Tensor, sigma: float, model: nn.Module) -> torch.Tensor:
-    """The released gradient itself."""
-    return released
+__all__ = ["Training", "accuracy", "plain", "train"]
 
 
 class Kalman:
@@ -169,56 +128,6 @@ def clipped_gradients(model: nn.Module, records: Records, max_grad_norm: float) 
     grads = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, *records)
     rows = torch.cat([grads[name].flatten(1) for name in parameters], dim=1)
     return rows * (max_grad_norm / (rows.norm(dim=1, keepdim=True) + 1e-6)).clamp_max(1.0)
-
-
-def train(model: nn.Module, records: Records, training: Training, gradient_filter: Filter, key: tuple) -> dict:
-    """DP-SGD in place.
-
-    Args:
-        records: private images (n, ...) and labels (n,); key: names sampling and noise, so that runs with the same key
-            differ by their filter alone.
-
-    Returns:
-        what was spent: noise_multiplier, steps, epsilon as accounted after the run, sigma.
-    """
-    from opacus import GradSampleModule
-
-    images, labels = records
-    batch, noise_multiplier = training.sample_rate * len(images), training.noise_multiplier
-    twin = copy.deepcopy(model)  # what a filter sees: it may take public gradients, and Opacus' hooks must not
-    wrapped = GradSampleModule(model, loss_reduction="mean")
-    mechanism = Mechanism(1 / noise_multiplier, training.max_grad_norm)
-    optimizer = dp_optimizer(wrapped.parameters(), mechanism, (*key, "noise"), batch, training.lr, "mean")
-    sampling = generator(*key, "sampling")
-    sigma = noise_multiplier * training.max_grad_norm / batch
-    for _ in range(training.steps):
-        picked = torch.rand(len(images), generator=sampling) < training.sample_rate
-        nn.functional.cross_entropy(wrapped(images[picked]), labels[picked]).backward()
-        optimizer.pre_step()
-        released = torch.cat([p.grad.flatten() for p in wrapped.parameters()]).detach()
-        with torch.no_grad():
-            for mine, theirs in zip(twin.parameters(), wrapped.parameters()):
-                mine.copy_(theirs)
-            _write(wrapped, gradient_filter(released, sigma, twin))
-        optimizer.original_optimizer.step()
-        optimizer.zero_grad()
-    wrapped.remove_hooks()
-    spent = accounting.epsilon_poisson(training.noise_multiplier, training.sample_rate, training.steps, training.delta)
-    return {"noise_multiplier": training.noise_multiplier, "steps": training.steps, "epsilon": spent, "sigma": sigma}
-
-
-def _write(model: nn.Module, gradient: torch.Tensor) -> None:
-    """A copy: the next backward pass adds private gradients into .grad, which a filter's own memory must never see."""
-    start = 0
-    for parameter in model.parameters():
-        parameter.grad = gradient[start : start + parameter.numel()].view_as(parameter).to(parameter.dtype, copy=True)
-        start += parameter.numel()
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, records: Records) -> float:
-    """Share of records whose label is named."""
-    return float((model(records[0]).argmax(dim=1) == records[1]).float().mean())
 
 
 def logistic(shape, classes: int, seed: int) -> nn.Module:
