@@ -9,10 +9,10 @@ def draw(results, style: dict):
     learnt, attacked = read(results, "experiments/utility"), read(results, "experiments/adversaries")
     same = ["sample_rate", "steps"]
     attacked = attacked[attacked["metric"] == "mse"].merge(learnt[same].drop_duplicates(), on=same)
-    seen = intervals(attacked, ["adversary", "epsilon"]).drop(columns="n")
+    seen = intervals(attacked, ["adversary", "epsilon", "noise_multiplier"]).drop(columns="n")
     seen = seen.rename(columns={"value": "seen", "low": "seen_low", "high": "seen_high"})
     accuracies = tradeoff.costs(learnt)
     without = float(accuracies.loc[accuracies["noise_multiplier"] == 0, "value"].iloc[0])
-    numbers = accuracies.merge(seen, on="epsilon")
+    numbers = accuracies.drop(columns="epsilon").merge(seen, on="noise_multiplier")
     numbers["line"] = numbers["adversary"].map({name: about.label for name, about in ADVERSARIES.items()})
     return tradeoff.draw(numbers, "MSE of the best guess", without, style), numbers.assign(without=without)

@@ -43,7 +43,8 @@ def draw(numbers: pd.DataFrame, label: str, without: float, style: dict) -> Figu
             rows["seen"], rows["value"], yerr=spread[1], xerr=spread[0], label=name, color=PALETTE[place],
             marker=MARKERS[place], linewidth=0.8, elinewidth=0.5, markersize=3,
         )  # fmt: skip
-    for _, row in numbers[numbers["line"] == numbers["line"].iloc[0]].iterrows():
+    widest = numbers.groupby("line")["seen"].agg(lambda seen: seen.max() - seen.min()).idxmax()
+    for _, row in numbers[numbers["line"] == widest].iterrows():
         axes.annotate(
             f"ε = {row['epsilon']:.3g}", (row["seen"], row["value"]), xytext=(3, -9), textcoords="offset points"
         )
