@@ -74,8 +74,8 @@ def epsilon_axis(axes, study: Results, columns: int) -> None:
 def mu_axis(axes, study: Results, label: bool = True) -> None:
     """Logarithmic mu with the grid's own ticks, as many labelled as fit side by side."""
     axes.set_xscale("log")
-    need = _need(axes)
-    shown = _apart(study.mu, 0.05 * (need * axes.get_subplotspec().get_gridspec().ncols if need > 1.2 else 1.0))
+    digit = 0.0139 * axes.get_subplotspec().get_gridspec().ncols * _need(axes)
+    shown = _apart(study.mu, np.array([digit * len(f"{mu:g}") for mu in study.mu]))
     axes.set_xticks(study.mu, [f"{mu:g}" if mu in shown else "" for mu in study.mu])
     axes.minorticks_off()
     axes.margins(x=0.04)
@@ -88,14 +88,19 @@ def _need(axes) -> float:
     return plt.rcParams["font.size"] / 8.0 * 7.0 / axes.figure.get_figwidth()
 
 
-def _apart(mu: list[float], gap: float) -> list[float]:
-    """The first, the last, and between them those at least `gap` of the logarithmic axis apart."""
+def _apart(mu: list[float], room: float | np.ndarray) -> list[float]:
+    """The first, the last, and between them those that have `room`, of all or each, a share of the axis in log mu."""
+    room = np.broadcast_to(room, len(mu))
     places = np.log(mu) / max(np.log(mu[-1] / mu[0]), 1e-9) if len(mu) > 1 else np.zeros(1)
+
+    def fit(left: int, right: int) -> bool:
+        return places[right] - places[left] >= (room[left] + room[right]) / 2
+
     kept = [0]
     for i in range(1, len(mu)):
-        if places[i] - places[kept[-1]] >= gap:
+        if fit(kept[-1], i):
             kept.append(i)
     last = len(mu) - 1
     if kept[-1] != last:
-        kept = [k for k in kept if k == 0 or places[last] - places[k] >= gap] + [last]
+        kept = [k for k in kept if k == 0 or fit(k, last)] + [last]
     return [mu[i] for i in kept]
