@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -218,6 +219,19 @@ def test_colour_images_few_classes_one_mu(tmp_path):
         figures.render(name, results, tmp_path)
     pixels = np.asarray(Image.open(tmp_path / "reconstructions.png").convert("RGB")).astype(int)
     assert np.ptp(pixels, axis=2).max() > 50
+
+
+def test_grid_of_images_without_classes(results, tmp_path):
+    """As faces have none: no label names a class, and no name is there to be asked for."""
+    folder = shutil.copytree(results, tmp_path / "faces")
+    with np.load(folder / "targets.npz") as file:
+        content = dict(file)
+    content |= {"labels": np.full(len(content["labels"]), -1), "class_names": np.array([], dtype=str)}
+    np.savez(folder / "targets.npz", **content)
+    figure, table = figures.NAMES["reconstructions"](folder, styles.get("default"))
+    assert set(table["target"]) == {""}
+    assert "target" in {t.get_text() for t in figure.axes[0].texts}
+    plt.close(figure)
 
 
 def test_grid_keeps_to_the_classes_that_occur():

@@ -131,6 +131,6 @@ def _numbers(study: Results, mus: list[float], ids, labels, names) -> pd.DataFra
     shown = {(r[0], r[2]) for r in ROWS if r[1]} | {("none.raw", 0)}
     t = study.metrics[study.metrics["image"].isin(ids) & study.metrics["mu"].isin(mus)]
     keep = [key in shown for key in zip(t["prior"] + "." + t["attack"], t["draw"])]
-    classes = dict(zip(ids.tolist(), names[labels].tolist()))
+    classes = {int(i): str(names[label]) if label >= 0 else "" for i, label in zip(ids, labels)}
     t = t[keep].assign(target=lambda rows: rows["image"].map(classes))
     return t[["image", "target", "prior", "attack", "draw", "mu", "metric", "value"]]
