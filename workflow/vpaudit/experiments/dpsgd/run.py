@@ -24,6 +24,7 @@ from vpaudit.experiments.bench import Bench, progress
 from vpaudit.experiments.dpsgd import training
 from vpaudit.experiments.dpsgd.settings import TRIES, settings_of
 from vpaudit.measure import distances
+from vpaudit.privacy.training import Filter
 from vpaudit.study import depends
 from vpaudit.study.checkpoints import Journal
 from vpaudit.study.config import Config
@@ -151,7 +152,7 @@ def _cached(config, layout, splits, job: Combination, seed: int, options: dict, 
     return tuple(Journal(layout.work / "dpsgd", CODE, [])(key, run).tolist())
 
 
-def _filter(config, layout, splits, job: Combination, rule: training.Training, options, seed: int) -> training.Filter:
+def _filter(config, layout, splits, job: Combination, rule: training.Training, options, seed: int) -> Filter:
     if job.method == "plain":
         return training.plain
     if job.method == "kalman":
