@@ -26,13 +26,8 @@ FEWEST = 20  # images
 SOLVERS = FewStep(calls=[3, 4, 6], evaluations=0, levels=10)
 SOLVER_SHARE = 0.1  # of the time, for the few-step solvers
 SHAPING = ("architecture", "residual", "width", "layers", "heads", "levels", "patch_size")  # settings of a network
-GOING_ON = {
-    "lr": 3e-4,
-    "ema_decay": 0.999,
-    "warmup_steps": 100,
-    "optimizer": "adamw",
-    "batch_size": 32,
-}  # from another's
+# Of training that begins with another prior's network: gentler than from random weights.
+GOING_ON = {"lr": 3e-4, "ema_decay": 0.999, "warmup_steps": 100, "optimizer": "adamw", "batch_size": 32}
 FLOW = 60 + sum(SOLVERS.calls)  # network evaluations on an image, at each noise that solvers are fitted at
 SOLVER_IMAGES = (8, 256)  # fewest and most
 
