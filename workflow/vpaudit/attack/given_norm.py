@@ -76,25 +76,30 @@ def given_norm(
     """
     s2 = s.double()[:, None] ** 2
     variances = prior.variances.flatten().double()
-    v = (variances * s2 / (variances + s2)).to(torch.complex128)
+    v = variances * s2 / (variances + s2)
     mean = prior.denoise(x, s.to(x.dtype)) if centre is None else centre
-    w = prior.coordinates(mean.double()).to(torch.complex128)
+    w = prior.coordinates(mean.double())
     square = norm.double() ** 2
-    saddle = _saddle(w.real, v.real, square)
-    kept = 1 - 2 * saddle[:, None] * v.real
-    step = (2 * v.real**2 / kept**2 + 4 * w.real**2 * v.real / kept**3).sum(dim=1).rsqrt()
+    saddle = _saddle(w, v, square)
+    kept = 1 - 2 * saddle[:, None] * v
+    step = (2 * v**2 / kept**2 + 4 * w**2 * v / kept**3).sum(dim=1).rsqrt()
 
-    def exponent(q):
-        tilted = 1 - 2 * q[:, None] * v
-        mean, log = w / tilted, torch.complex(tilted.abs().log(), tilted.angle())  # tilted.log() takes twice as long
-        return q * ((w * mean).sum(dim=1) - square) - log.sum(dim=1) / 2, mean
+    def exponent(t):
+        """At q = saddle + i t; and the tilted mean in two parts: real arithmetic takes half as long as complex."""
+        turned = 2 * t[:, None] * v  # 1 - 2 q v = kept - i turned
+        size = kept**2 + turned**2
+        mean = w * kept / size, w * turned / size
+        log = torch.complex(size.log().sum(dim=1) / 2, -(turned / kept).atan().sum(dim=1))
+        along = torch.complex(*((w * part).sum(dim=1) for part in mean))
+        return torch.complex(saddle, t) * (along - square) - log / 2, mean
 
-    top = exponent(saddle.to(torch.complex128))[0]
-    total, weighted = torch.zeros_like(top.real), torch.zeros_like(w.real)
+    top = exponent(torch.zeros_like(saddle))[0]
+    total, weighted = torch.zeros_like(saddle), torch.zeros_like(w)
     for u in torch.linspace(0, REACH, NODES, dtype=torch.float64):
-        value, tilted_mean = exponent(torch.complex(saddle, u * step))
+        value, (real, imaginary) = exponent(u * step)
         weight = (value - top).exp() * (0.5 if u == 0 else 1.0)  # at -u it is the conjugate
-        total, weighted = total + weight.real, weighted + (weight[:, None] * tilted_mean).real
+        total += weight.real
+        weighted += weight.real[:, None] * real - weight.imag[:, None] * imaginary
     return prior.image(weighted / total[:, None]).to(x.dtype)
 
 

@@ -7,9 +7,7 @@ images as with 128, also for skewed values (tests/unit/test_intervals.py).
 import numpy as np
 from scipy.optimize import brentq
 from scipy.sparse import csr_array
-from scipy.special import kl_div, ndtr, ndtri
-from scipy.stats import beta
-from scipy.stats import t as student
+from scipy.special import betainccinv, betaincinv, kl_div, ndtr, ndtri, stdtr, stdtrit  # scipy.stats loads slowly
 
 from vpaudit.base import checks
 from vpaudit.base.errors import VpauditError
@@ -62,7 +60,7 @@ def _bootstrap_t(above, below, picks, level):
     squares, scale = (rest**2).sum(axis=0) / max(count - 1, 1), b.mean(axis=0)
     error = np.sqrt(squares / count) / scale
     if count < FEW:
-        reach = student.ppf((1 + level) / 2, max(count - 1, 1)) * np.stack([error, -error])
+        reach = stdtrit(max(count - 1, 1), (1 + level) / 2) * np.stack([error, -error])
     else:
         counts = np.stack([np.bincount(p, minlength=count) for p in picks]) / count
         below = np.where(counts @ b == 0, np.nan, counts @ b)
@@ -87,7 +85,7 @@ def _bca(values, statistic, picks, level):
     skew = np.nansum(pull**3, axis=0) / (6 * np.where(squares > 0, squares, 1) ** 1.5)
     below = np.nanmean(np.where(np.isnan(draws), np.nan, (draws < value) + 0.5 * (draws == value)), axis=0)
     shift = ndtri(np.clip(np.nan_to_num(below, nan=0.5), 1 / len(draws), 1 - 1 / len(draws)))
-    wide = np.sqrt(count / (count - 1)) * student.ppf(tails, count - 1)
+    wide = np.sqrt(count / (count - 1)) * stdtrit(count - 1, tails)
     places = [ndtr(shift + (shift + z) / (1 - skew * (shift + z))) for z in wide]
     return value[()], *(_quantile(draws, place) for place in places)
 
@@ -161,8 +159,8 @@ def t_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float, 
     error = values.std(ddof=1) / np.sqrt(len(values))
     if error == 0:
         return mean, mean, mean, float(mean == 0)
-    half = float(student.ppf((1 + level) / 2, len(values) - 1) * error)
-    return mean, mean - half, mean + half, float(2 * student.sf(abs(mean) / error, len(values) - 1))
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2) * error)
+    return mean, mean - half, mean + half, float(2 * stdtr(len(values) - 1, -abs(mean) / error))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -187,8 +185,8 @@ def clopper_pearson(successes, trials, level: float = LEVEL) -> tuple[np.ndarray
             f"successes={successes.max():g} of trials={trials.min():g}", "give at most as many successes as trials"
         )
     tail = (1 - level) / 2
-    low = np.where(successes == 0, 0.0, beta.ppf(tail, np.maximum(successes, 1), trials - successes + 1))
-    high = np.where(successes == trials, 1.0, beta.isf(tail, successes + 1, np.maximum(trials - successes, 1)))
+    low = np.where(successes == 0, 0.0, betaincinv(np.maximum(successes, 1), trials - successes + 1, tail))
+    high = np.where(successes == trials, 1.0, betainccinv(successes + 1, np.maximum(trials - successes, 1), tail))
     return low, high
 
 
@@ -258,7 +256,7 @@ def share_recovered(own: np.ndarray, others: np.ndarray, level: float = LEVEL):
     """
     own, others = np.asarray(own, dtype=float), np.asarray(others, dtype=float)
     count, a, b = len(own), own.mean(axis=0), others.mean(axis=0)
-    square = student.ppf((1 + level) / 2, count - 1) ** 2 / count
+    square = stdtrit(count - 1, (1 + level) / 2) ** 2 / count
     of_own, of_others = square * own.var(axis=0, ddof=1), square * others.var(axis=0, ddof=1)
     both = square * ((own - a) * (others - b)).sum(axis=0) / (count - 1)
     leading, middle, last = b**2 - of_others, a * b - both, a**2 - of_own

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import brentq
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.randomness import KeyedNoise
@@ -69,7 +69,7 @@ class Estimate:
     def of(cls, each: np.ndarray) -> "Estimate":
         """From the K values, by Student's t; never below 0."""
         mean, count = float(each.mean()), len(each)
-        half = float(student.ppf((1 + LEVEL) / 2, count - 1) * each.std(ddof=1) / np.sqrt(count))
+        half = float(stdtrit(count - 1, (1 + LEVEL) / 2) * each.std(ddof=1) / np.sqrt(count))
         return cls(mean, max(mean - half, 0.0), mean + half)
 
     def through(self, rising: Callable[[float], float]) -> "Estimate":

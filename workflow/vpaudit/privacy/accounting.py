@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.signal import lfilter
 from scipy.special import erfcx, ndtr, ndtri
 
 from vpaudit.base import checks
@@ -160,6 +159,8 @@ class PrivacyCurve:
     @classmethod
     def of(cls, pmf) -> "PrivacyCurve":
         """From a dp-accounting `PLDPmf`, by a recursion from the largest loss down, in which nothing can overflow."""
+        from scipy.signal import lfilter
+
         pmf = pmf.to_dense_pmf()
         probs, interval = pmf._probs, pmf._discretization
         above = np.append(probs[1:], 0.0)[::-1]

@@ -21,7 +21,7 @@ from vpaudit.report.results import Results
 from vpaudit.study.config import Config
 from vpaudit.study.layout import Layout
 
-PACKAGES = ("torch", "diffusers", "lpips", "torchmetrics", "opacus", "dp-accounting", "snakemake", "vpaudit")
+PACKAGES = ("torch", "diffusers", "lpips", "opacus", "dp-accounting", "snakemake", "vpaudit")
 CARD_KEYS = ("data", "parameters", "images_seen", "passes", "steps", "steps_planned", "sha256")
 PUBLIC_KEYS = ("repo", "revision", "licence", "trained_on", "source_sha256")  # of a prior fetched from the hub
 MAIN = ("unconditional", "ddim")  # the paper's attack: deterministic DDIM from the matched noise level
