@@ -11,7 +11,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 ROOT = Path(__file__).parent.parent
 # What continuous integration has and must not pass over: a browser, and the real images where they are laid out.
-NEVER_SKIPPED = {"tests/browser": True, "tests/workflow/test_real_images.py": (ROOT.parent / "shared/data").exists()}
+REAL = (ROOT.parent / "shared/data").exists()
+NEVER_SKIPPED = {
+    "tests/browser": True,
+    "tests/workflow/test_real_images.py": REAL,
+    "tests/workflow/test_domain_studies.py": REAL,
+}
 # Files of unit tests that take more than a few seconds: `make check` leaves them out, `make test` runs all.
 SLOW = {
     f"test_{name}.py"
