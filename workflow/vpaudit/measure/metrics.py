@@ -3,15 +3,15 @@
 A metric's name carries its variant. Nothing is clipped or stretched here; the attack clips its output, once.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator
 
 import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from vpaudit.base import similarity
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.pixels import DATA_RANGE
-from vpaudit.measure import winograd
-from vpaudit.measure.backbone import Backbone
+from vpaudit.measure import lpips_weights, winograd
 from vpaudit.measure.lpips_weights import BackboneMissing
 
 __all__ = ["BackboneMissing", "Lpips", "compute", "lpips_name", "mse", "ncc", "psnr", "ssim"]
@@ -33,14 +33,20 @@ def mse(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """10 log10(4 / MSE) dB, since the data range is 2."""
-    return 10 * torch.log10(DATA_RANGE**2 / mse(image, target))
+    """10 log10(4 / MSE) dB, since the data range is 2 (torchmetrics)."""
+    _check(image, target)
+    return peak_signal_noise_ratio(image, target, data_range=DATA_RANGE, reduction="none", dim=(1, 2, 3))
 
 
 def ssim(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """See `base.similarity`."""
+    """Wang et al. 2004 by torchmetrics: Gaussian window 11, sigma 1.5, k1 .01, k2 .03, range 2, borders reflected.
+
+    Sides under 11 pixels: a uniform window of the largest odd size that fits.
+    """
     _check(image, target)
-    return similarity.ssim(image, target)
+    side = min(image.shape[-2:])
+    kernel = {} if side >= 11 else {"gaussian_kernel": False, "kernel_size": side - 1 + side % 2}
+    return structural_similarity_index_measure(image, target, data_range=DATA_RANGE, reduction="none", **kernel)
 
 
 def ncc(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -73,7 +79,7 @@ def compute(names, image: torch.Tensor, target: torch.Tensor) -> dict[str, torch
 
 
 class Lpips:
-    """Zhang et al. 1801.03924 (version 0.1 heads), with features kept so that a target costs once.
+    """Zhang et al. 1801.03924 (official `lpips`, version 0.1 heads), with features kept so that a target costs once.
 
     Args:
         net: "vgg" or "alex".
@@ -83,9 +89,18 @@ class Lpips:
     """
 
     def __init__(self, net: str = "vgg", size: int = 64, device: str = "cpu", batch: int = 16):
-        self.backbone = Backbone(net).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        import lpips
+
+        with warnings.catch_warnings():  # lpips calls torchvision by an old name
+            warnings.simplefilter("ignore", UserWarning)
+            self.model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        names = [name for name, _ in self.model.net.named_parameters()]
+        weights = lpips_weights.state_dict(net)
+        by_index = {name.split(".", 1)[1]: name for name in names}  # "slice2.5.weight" -> "5.weight"
+        self.model.net.load_state_dict({by_index[key]: value for key, value in weights.items()})
+        self.model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         if device == "cpu":
-            winograd.quicken(self.backbone)
+            winograd.quicken(self.model.net)
         self.net, self.size, self.device, self.batch = net, size, device, batch
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
@@ -104,7 +119,7 @@ class Lpips:
     def maps(self, images: torch.Tensor) -> Iterator[list[torch.Tensor]]:
         """Batch by batch, the unit-normalised feature maps (b, C_l, H_l, W_l) of each layer."""
         for part in images.split(self.batch):
-            made = self.backbone(self.prepare(part))
+            made = self.model.net(self.model.scaling_layer(self.prepare(part)))
             yield [m / (m.square().sum(1, keepdim=True) + 1e-10).sqrt() for m in made]
 
     @torch.inference_mode()
@@ -114,12 +129,12 @@ class Lpips:
         LPIPS is a sum over layers and channels of weights >= 0 times the mean squared difference of feature maps.
         """
         return torch.cat(
-            [torch.cat([*map(self._weighted, maps, self.backbone.heads)], dim=1) for maps in self.maps(images)]
+            [torch.cat([*map(self._weighted, maps, self.model.lins)], dim=1) for maps in self.maps(images)]
         )
 
     @staticmethod
-    def _weighted(found: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
-        weight = head.view(-1, 1, 1) / found[0, 0].numel()
+    def _weighted(found: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+        weight = head.model[-1].weight / found[0, 0].numel()
         return (found * weight.sqrt()).permute(0, 2, 3, 1).flatten(1)
 
     @torch.inference_mode()

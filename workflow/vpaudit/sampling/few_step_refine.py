@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from vpaudit.base.pixels import per_image
-from vpaudit.base.similarity import ssim
 from vpaudit.sampling import samplers
 from vpaudit.sampling.few_step import LOWEST, Plan
 
@@ -139,7 +139,7 @@ def judged(output, end, clean, groups: int) -> dict[str, torch.Tensor]:
         return values.view(groups, -1, *values.shape[1:]).mean(1)
 
     def similarity(images):
-        return mean(ssim(images, clean))
+        return mean(ssim(images, clean, data_range=2.0, reduction="none").view(len(images)))
 
     def error(images):
         return mean((images - clean).square().flatten(1).mean(1))
