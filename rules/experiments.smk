@@ -39,6 +39,10 @@ rule measurement:
         lambda wildcards: [
             PATHS.experiment(name) for name in catalog.card(wildcards.experiment).after
         ],
+        lambda wildcards: [
+            PATHS.reconstruction(part)
+            for part in PARTS * catalog.card(wildcards.experiment).reconstructions
+        ],
         experiment_code,
     output:
         PATHS.experiment("{experiment}"),

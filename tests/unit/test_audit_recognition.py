@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vpaudit.base import places
+from vpaudit.base import places, stats
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit import budget, others, page, recognition
 from vpaudit.commands.audit import job as audit
@@ -54,12 +54,12 @@ def test_noise_picks_its_image_by_guessing():
     pool, made = (torch.from_numpy(rng.uniform(-1, 1, (400, 16))) for _ in range(2))
     counts = measure.nearer(made, pool, [pool])
     for n in (10, 100):
-        found = recognition.counted(measure.chance(counts, 399, n))
+        found = stats.counted(measure.chance(counts, 399, n))
         assert found["low"] < 1 / n < found["high"]
 
 
 def test_a_chance_of_nothing_has_an_upper_limit():
-    assert recognition.counted(np.zeros(10)) == pytest.approx({"value": 0, "low": 0, "high": 0.308}, abs=1e-3)
+    assert stats.counted(np.zeros(10)) == pytest.approx({"value": 0, "low": 0, "high": 0.308}, abs=1e-3)
 
 
 def test_classes_are_learnt_from_features_and_guessed_from_the_norm():

@@ -54,6 +54,27 @@ def test_one_command_puts_studies_side_by_side(folders, tmp_path, capsys):
     assert (ends["at_5"] <= ends["high"]).all()
 
 
+def test_what_is_recognised_stands_side_by_side_without_the_studies_curves(folders, tmp_path):
+    for folder in folders:
+        (folder / "experiments").mkdir(exist_ok=True)
+        about = {"metric": "mse", "attack": "posterior_mean", "told": True, "among": 10}
+        table = pd.DataFrame({"mu": np.repeat([1.0, 5.0], 30), "value": np.repeat([0.0, 0.9], 30), **about})
+        table.to_parquet(folder / "experiments/recognition.parquet")
+    places = ["--results", str(tmp_path), "--figures", str(tmp_path / "figures")]
+    assert main(["domains", "--recognised", *map(str, folders), *places]) == 0
+    ends = pd.read_csv(tmp_path / "recognition.csv").set_index("study")
+    assert ends[["hidden", "seen"]].to_numpy().tolist() == [[1, 5], [1, 5]]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        f"recognition.{kind}" for kind in ("csv", "pdf", "png", "txt")
+    ]
+    assert set(pd.read_csv(tmp_path / "figures/recognition.csv")["study"]) == set(NAMES)
+
+
+def test_no_study_at_all_is_refused(capsys):
+    assert main(["domains"]) == 2
+    assert "no study is named" in capsys.readouterr().err
+
+
 def test_images_that_may_not_be_shown_make_no_picture(folders, tmp_path):
     domains.write(domains.studies(folders), tmp_path / "results", tmp_path / "figures", [])
     assert not (tmp_path / "figures/picture.png").exists()

@@ -25,6 +25,7 @@ from vpaudit.experiments.draws import run as draws
 from vpaudit.experiments.fitted import run as fitted
 from vpaudit.experiments.gradients import run as gradients
 from vpaudit.experiments.prediction.figure import by_distance, fit
+from vpaudit.experiments.recognition import run as recognition
 from vpaudit.experiments.rounds import run as rounds
 from vpaudit.experiments.scale import run as scale
 from vpaudit.experiments.scores import run as scores
@@ -32,6 +33,7 @@ from vpaudit.experiments.shift import run as shift
 from vpaudit.experiments.transition import run as transition
 from vpaudit.measure import distances
 from vpaudit.priors.train import build_network, build_scheduler
+from vpaudit.report.recognition import ATTACKS
 from vpaudit.sampling import few_step
 from vpaudit.stages import data as data_stage
 from vpaudit.stages import priors as priors_stage
@@ -88,7 +90,12 @@ def bench(tmp_path_factory):
     levels = np.stack([[s, s / 4, 0.0] for s in grid])
     coefficients = np.tile(np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]), (2, 1, 1))  # DDIM of two steps
     few_step.save([few_step.Plan(grid, levels, coefficients)], folder / "prior", {})
-    return Bench(config, layout, 10.0)
+    bench = Bench(config, layout, 10.0)
+    for mu in config.mu_names:
+        layout.reconstruction(mu).parent.mkdir(exist_ok=True)
+        made = {f"unconditional.{attack}": bench.x.numpy()[None] for attack in ATTACKS}
+        np.savez(layout.reconstruction(mu), **made)
+    return bench
 
 
 def _first(samplers):
@@ -113,6 +120,7 @@ def _small():
     )
     monkeypatch.setattr(averaging, "REPEATS", (1, 2))
     monkeypatch.setattr(averaging, "STEPS", {"ancestral": (2,), "multistep_2": (3,)})
+    monkeypatch.setattr(recognition, "KNOWN", 60)
     monkeypatch.setattr(rounds, "ROUNDS", (1, 4))
     monkeypatch.setattr(gradients, "BATCHES", (1, 3))
     monkeypatch.setattr(gradients, "PUBLIC", 60)

@@ -190,6 +190,16 @@ def clopper_pearson(successes, trials, level: float = LEVEL) -> tuple[np.ndarray
     return low, high
 
 
+def counted(chances: np.ndarray) -> dict[str, float]:
+    """The mean of chances of success, each 0 or 1 or in between, with a 95 % interval: value, low, high.
+
+    That of so many successes of 0 or 1, rounded outwards, which of all chances with this mean vary most.
+    """
+    total = np.sum(chances)
+    low, high = clopper_pearson(np.array([np.floor(total), np.ceil(total)]), len(chances))
+    return {"value": float(np.mean(chances)), "low": float(low[0]), "high": float(high[1])}
+
+
 def pair_mean_limit(values: np.ndarray, confidence: float = LEVEL) -> float:
     """Upper confidence limit of E k(Z, Z') from a symmetric matrix (n, n) of k in [0, 1]; the diagonal is not read.
 

@@ -55,16 +55,19 @@ class Bench:
     def others(self, count: int) -> "Bench":
         """The same priors aimed at `count` test images that are none of the study's targets."""
         about = self.config.data
-        if about.folder:
-            raise VpauditError(
-                "this experiment needs test images beyond the study's", "use a study of a named data set"
-            )
         # The choice is by one order of all images, so that more of them include the study's.
-        drawn = data.draw(about.name, "test", about.images + count, self.config.seed)
+        drawn = data.draw(self.data_set, "test", about.images + count, self.config.seed)
         drawn = drawn[~np.isin(drawn.ids, read_targets(self.layout)[2].numpy())]
         bench = copy.copy(self)
         bench._aim(pixels.from_uint8(drawn.images), torch.from_numpy(drawn.labels), torch.from_numpy(drawn.ids))
         return bench
+
+    @property
+    def data_set(self) -> str:
+        """The name of the study's data set, for who needs more of its images."""
+        if self.config.data.folder:
+            raise VpauditError("this experiment needs images beyond the study's", "use a study of a named data set")
+        return self.config.data.name
 
     @property
     def network(self):

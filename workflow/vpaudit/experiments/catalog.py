@@ -41,6 +41,7 @@ class Card(BaseModel):
     images: int | None = Field(None, ge=1, description="images at most, where it draws many samples of each")
     columns: list[str] = Field([], description="columns of its table besides dataset, image, mu, metric, value")
     after: list[str] = Field([], description="experiments whose tables its run reads")
+    reconstructions: bool = Field(False, description="whether its run, over all mu, reads those of the study")
     tables: list[str] = Field([], description="what its figure reads besides: names below results/<study>/")
     target: str = Field("experiments", description="the rule that asks for the figure: `snakemake <target>`")
     section: str = Field("Beyond the paper", description="the paper's experiment that it belongs to")

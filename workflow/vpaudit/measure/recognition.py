@@ -14,6 +14,7 @@ from vpaudit.measure import metrics
 
 COMPONENTS = 100  # of the features, at most, that a classifier sees
 PENALTY = 0.05  # scikit-learn's C of its logistic regression
+CANDIDATES = (10, 100, 1000)  # among which the chance of being named is told
 NEIGHBOURS = 25  # public images of about the same norm, whose commonest class is guessed
 
 
@@ -39,9 +40,9 @@ def nearer(made: torch.Tensor, own: torch.Tensor, candidates: Iterable[torch.Ten
     """
     distance = (made - own).square().sum(dim=1, dtype=torch.float64)
     limit = distance - 1e-6 * (1 + distance)  # the target, met again among the candidates, is not nearer than itself
-    found = torch.zeros(len(made), dtype=torch.int64)
+    found, made = torch.zeros(len(made), dtype=torch.int64), made.double()
     for batch in candidates:
-        found += (torch.cdist(made.double(), batch.double()).square() < limit[:, None]).sum(dim=1)
+        found += (torch.cdist(made, batch.double()).square() < limit[:, None]).sum(dim=1)
     return found.numpy()
 
 
@@ -80,3 +81,8 @@ def by_norm(norms: np.ndarray, labels: np.ndarray):
     from sklearn.neighbors import KNeighborsClassifier
 
     return KNeighborsClassifier(min(NEIGHBOURS, len(labels))).fit(norms[:, None], labels)
+
+
+def norms(images: torch.Tensor) -> np.ndarray:
+    """(n,) of (n, C, H, W) images."""
+    return images.flatten(1).norm(dim=1).numpy()

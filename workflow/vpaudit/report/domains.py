@@ -10,9 +10,10 @@ import pandas as pd
 from vpaudit.base import files, pixels
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LPIPS, METRICS
-from vpaudit.report import figures
+from vpaudit.report import figures, recognition
 from vpaudit.report.figures import curves, grid
 from vpaudit.report.figures.axes import legend, lines
+from vpaudit.report.figures.panels import read
 from vpaudit.report.results import STRONGEST, Results, ends
 
 COLUMNS = ("mse", "lpips", "ssim")  # of the paper's main figure
@@ -20,6 +21,11 @@ OFF_PANELS = ("raw", "ddpm", "given_norm")  # looks that the study's own figure 
 CAPTION = "Success over µ by data set; bands are 95 % intervals over images. Rows:"
 PICTURED = (
     "One target of each data set; what is released of it at each µ, the posterior mean, and one posterior sample."
+)
+RECOGNISED = (
+    "What is recognised over µ by study: how often an output is nearer to its target than to all others of so many "
+    "candidates, and how often its class is named; against guessing, and the most that any adversary reaches who is "
+    "told no more than who guesses (theorem). Bands are 95 % intervals over images."
 )
 PICTURE = (("unconditional.posterior_mean", "posterior mean"), ("unconditional.ddpm", "sample"))
 
@@ -173,5 +179,22 @@ def write(found: list[Study], results: Path, folder: Path, shown: list[str], sty
     if pictured:
         figures.write("picture", lambda _, look: picture(pictured, look), PICTURED, results, folder, style)
     for name, rows in {"studies": about(found), "claims": claims(found), "endings": endings(found)}.items():
-        with files.atomic(results / f"{name}.csv") as temporary:
-            rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        _write_table(results / f"{name}.csv", rows)
+
+
+def write_recognised(folders: list[Path], results: Path, folder: Path, style: str | dict = "default") -> None:
+    """results/recognition.csv and, into the folder, figure `recognition`: of studies with that experiment."""
+    shares = {
+        Study(path).title: recognition.shares(read(path, "experiments/recognition")) for path in map(Path, folders)
+    }
+    found = pd.concat([table.assign(study=name) for name, table in shares.items()], ignore_index=True)
+    figures.write(
+        "recognition", lambda _, look: (recognition.draw(found, look), found), RECOGNISED, results, folder, style
+    )
+    ends = [recognition.ends(table).assign(study=name) for name, table in shares.items()]
+    _write_table(results / "recognition.csv", pd.concat(ends, ignore_index=True))
+
+
+def _write_table(path: Path, rows: pd.DataFrame) -> None:
+    with files.atomic(path) as temporary:
+        rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

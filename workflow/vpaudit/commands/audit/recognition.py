@@ -7,10 +7,9 @@ from scipy.stats import mannwhitneyu
 from vpaudit.base import stats
 from vpaudit.commands.audit.budget import Setup, rounded
 from vpaudit.measure.believed import RATE, TOLERANCE
-from vpaudit.measure.recognition import chance
+from vpaudit.measure.recognition import CANDIDATES, chance
 from vpaudit.privacy import adversaries
 
-CANDIDATES = (10, 100, 1000)  # among which the chance of being named is told
 DIFFERENT = 0.01  # p below which audited and public images are not alike
 GUESS = "posterior_mean"
 
@@ -80,7 +79,7 @@ def picks(table: pd.DataFrame, seen: str) -> dict[str, dict]:
         some = rows[rows["metric"] == metric]
         others = int(some["others"].iloc[0]) if len(some) else 0
         found[metric] = {
-            f"{n:,}": counted(chance(some["value"].to_numpy(), others, n)) for n in CANDIDATES if n - 1 <= others
+            f"{n:,}": stats.counted(chance(some["value"].to_numpy(), others, n)) for n in CANDIDATES if n - 1 <= others
         }
     return found
 
@@ -89,7 +88,7 @@ def classes(table: pd.DataFrame) -> dict | None:
     """How often the class is named from the image itself and from its norm alone; None where classes are not known."""
     rows = table[table["part"] == ""]
     names = {"image": "class_of_image", "norm": "class_by_norm"}
-    return None if rows.empty else {k: counted(rows.loc[rows["metric"] == m, "value"]) for k, m in names.items()}
+    return None if rows.empty else {k: stats.counted(rows.loc[rows["metric"] == m, "value"]) for k, m in names.items()}
 
 
 def named_class(table: pd.DataFrame, setup: Setup, which: int, name: str) -> dict | None:
@@ -104,20 +103,10 @@ def named_class(table: pd.DataFrame, setup: Setup, which: int, name: str) -> dic
     budget, blind = setup.budgets[which], classes(table)["norm"]["value"]
     training = (budget.noise_multiplier, budget.sample_rate, budget.steps)
     most = adversaries.named(name, *training, 1 / blind) if 0 < blind < 1 else 1.0
-    return {**{attack: counted(some["value"]) for attack, some in rows.groupby("attack")}, "most": most}
+    return {**{attack: stats.counted(some["value"]) for attack, some in rows.groupby("attack")}, "most": most}
 
 
 def interval(values) -> dict[str, float]:
     """Mean of shares over images with its 95 % interval."""
     value, low, high = (float(v) for v in stats.bootstrap(np.asarray(values, dtype=float)))
     return {"value": value, "low": max(low, 0.0), "high": min(high, 1.0)}
-
-
-def counted(chances) -> dict[str, float]:
-    """The mean of chances of success, each 0 or 1 or in between, with a 95 % interval.
-
-    That of so many successes of 0 or 1, rounded outwards, which of all chances with this mean vary most.
-    """
-    total = np.sum(chances)
-    low, high = stats.clopper_pearson(np.array([np.floor(total), np.ceil(total)]), len(chances))
-    return {"value": float(np.mean(chances)), "low": float(low[0]), "high": float(high[1])}

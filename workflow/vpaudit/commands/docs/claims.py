@@ -67,7 +67,20 @@ def domains(folder: Path) -> dict:
     }
     margins = endings.pivot_table(index=["study", "metric"], columns="margin", values="mu", sort=False, dropna=False)
     at_5 = endings.rename(columns={"at_5": "value"}).drop_duplicates(["study", "metric"]).set_index(["study", "metric"])
-    return {"studies": studies.to_dict("records"), "claims": rows, "margins": margins, "at_5": at_5.to_dict("index")}
+    at_5 = at_5.to_dict("index")
+    found = {"studies": studies.to_dict("records"), "claims": rows, "margins": margins, "at_5": at_5}
+    return found | {"recognised": _recognised(folder / "recognition.csv")}
+
+
+def _recognised(path: Path) -> list[dict]:
+    """A row a study and question, by MSE or classes; `of`: by attack what `report.recognition.ends` says of it."""
+    if not path.exists():
+        return []
+    table = pd.read_csv(path).rename(columns={"at_5": "value"}).query("metric != 'lpips'")
+    return [
+        {"study": study, "among": among, "n": n, "of": rows.set_index("attack").to_dict("index")}
+        for (study, among, n), rows in table.groupby(["study", "among", "n"], sort=False)
+    ]
 
 
 def grouped(claims: list[dict]) -> dict[str, list[dict]]:
