@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from vpaudit import data
 from vpaudit.base import pixels
 from vpaudit.base.errors import VpauditError
 from vpaudit.data import overlap
+from vpaudit.data.decode import decode, fit
 
 
 def coloured(folder, sizes=((20, 12), (16, 16))):
@@ -151,3 +154,42 @@ def test_a_local_archive_that_is_not_here_is_looked_for_and_named(tmp_path, monk
     (tmp_path / "cifar10_test_9000_lossless.zip").write_bytes(b"other")
     with pytest.raises(VpauditError, match="truncated or altered"):
         data.load("cifar10_local", "test")
+
+
+# ---------------------------------------------------------------- large photographs
+
+PEAK = """
+import resource, sys
+from vpaudit import data
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+eval(sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+"""
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A photograph of 12 megapixels as often as eight times: 36 MB each, decoded."""
+    folder = tmp_path_factory.mktemp("photographs")
+    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((4000, 3000), Image.Resampling.BICUBIC).save(folder / "0.jpg")
+    for k in range(1, 8):
+        shutil.copyfile(folder / "0.jpg", folder / f"{k}.jpg")
+    return folder
+
+
+@pytest.mark.parametrize(("call", "most"), [("read_local({!r}, 64, colour=True)", 40), ("usual_side({!r})", 180)])
+def test_large_photographs_are_read_one_at_a_time_in_little_memory(photographs, call, most):
+    """In MiB; all eight at once take 270 and more."""
+    command = [sys.executable, "-c", PEAK, f"data.{call.format(str(photographs))}"]
+    assert float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]) < most
+
+
+def test_a_large_photograph_looks_as_if_it_was_decoded_whole(photographs):
+    found = data.read_local(photographs, 64, colour=True)
+    assert list(found.notes) == ["a large JPEG, decoded at a part of its size before it was resized"]
+    with Image.open(photographs / "0.jpg") as image:
+        whole = fit(image.convert("RGB"), 64).astype(int)
+    assert np.abs(found.images.images[0] - whole).mean() < 1
+    content = (photographs / "0.jpg").read_bytes()
+    assert not decode(content, ".jpg", 1000, colour=True).notes  # which would need more than a half leaves

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from vpaudit.data import medical
 from vpaudit.data.limits import MAX_PIXELS, MIN_SIDE, Unusable
@@ -36,6 +37,7 @@ UNREAD = {
 }  # fmt: skip
 GREY = ("1", "L", "LA", "La")
 ORIENTATION = 0x0112  # EXIF
+LARGE, LEFT = 2**21, 4  # pixels of a JPEG that is not decoded whole; of its sides how many times the wanted are kept
 DEEP = re.compile(r"\b(L|LA|RGB|RGBA);16[BLN]")  # of Pillow's raw modes, those of which it keeps the high byte
 
 
@@ -119,6 +121,8 @@ def _picture(image: Image.Image, suffix: str, size, grey: bool, colour: bool, bi
     deep = whole_range or image.mode.startswith("I;16") or DEEP.search(str(image.tile))
     if image.mode in ("I", "F") and not whole_range:
         raise Unusable(f"32 bits a channel: mode {image.mode}, whose range is not known; convert it to 8 or 16 bits")
+    if size is not None and image.width * image.height > LARGE:
+        notes += _smaller(image, LEFT * size)
     image.load()
     peak = _peak(image) if deep and not whole_range else 0
     bits = 16 if whole_range else bits
@@ -127,6 +131,14 @@ def _picture(image: Image.Image, suffix: str, size, grey: bool, colour: bool, bi
     if deep and bits < 16 and not image.mode.startswith("I"):
         raise Unusable(f"16 bits a channel in colour, of which {bits} are in use: convert it to 8 bits")
     return finish(image, notes, size, grey, colour, peak, bits)
+
+
+def _smaller(image: Image.Image, side: int) -> list[str]:
+    """A JPEG is to be decoded at a half, quarter or eighth, no smaller than `side`: it saves time and memory."""
+    whole = image.size
+    if isinstance(image, JpegImageFile):
+        image.draft(image.mode, (side, side))
+    return ["a large JPEG, decoded at a part of its size before it was resized"] * (image.size != whole)
 
 
 def _peak(image: Image.Image) -> int:

@@ -4,6 +4,7 @@
 people's own images: what cannot be used is left out and listed, the rest is audited.
 """
 
+import contextlib
 import functools
 import hashlib
 from collections import Counter
@@ -182,10 +183,13 @@ def read_local(
 def usual_side(source: str | Path, seed: int = 0, most: int = 64) -> int:
     """The median over at most so many images of a source of their shorter side, in pixels; raises as `read_local`."""
     found = _find(source, None, False, False, "")
-    pictures = _pictures(found.files, _some(len(found.files), seed, most), lambda file, error: None)
-    if not pictures:
+    sides = []
+    for place in _some(len(found.files), seed, most):
+        with contextlib.suppress(Unusable):  # one at a time: they are as large as they are
+            sides.append(min(found.files[place].picture(16).pixels.shape[:2]))
+    if not sides:
         raise VpauditError(f"no usable image in {source}", "name another folder")
-    return int(np.median([min(picture.pixels.shape[:2]) for picture in pictures.values()]))
+    return int(np.median(sides))
 
 
 def _some(total: int, seed: int, most: int) -> list[int]:
