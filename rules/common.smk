@@ -115,7 +115,7 @@ def others(*kinds):
 
 def figure_code(name):
     """The module that draws a figure, with all that it imports."""
-    source = figures.FIGURES[name].__module__.removeprefix("vpaudit.")
+    source = f"report.figures.{figures.FIGURES[name]}"
     return [relative(path) for path in depends.code_of_module(source)]
 
 

@@ -8,7 +8,7 @@ exec 9>.run.lock
 flock -n 9 || { echo "error: another run works in this folder; wait for it, or stop it" >&2; exit 2; }
 find results figures work -name ".*.tmp.*" -delete 2>/dev/null || true  # of a killed run; nothing else runs here
 # Children must not hold the lock: after kill -9 a job may outlive this script, and its files are written whole anyway.
-python -m snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true
+if ls .snakemake/locks/* >/dev/null 2>&1; then python -m snakemake "$@" --unlock --quiet all >/dev/null 2>&1 9>&- || true; fi
 log=logs/snakemake.log changed=logs/changed  # of git's files, when this run began; an interrupted run goes on with its own
 mkdir -p logs
 [ -e "$changed" ] || git diff --name-only -z --relative HEAD >"$changed" 2>/dev/null || rm -f "$changed"

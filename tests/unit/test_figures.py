@@ -148,7 +148,7 @@ def test_curves_hold_bounds_and_both_baselines(results, drawn):
 def test_axes_carry_mu_and_epsilon(results):
     look = styles.get("default")
     with plt.rc_context(styles.rc(look)):
-        figure, _ = figures.NAMES["metrics_vs_mu"](results, look)
+        figure, _ = figures.drawing("metrics_vs_mu")(results, look)
         figure.canvas.draw()
         axes = figure.axes[0]
         assert axes.get_yscale() == "log"
@@ -165,7 +165,7 @@ def test_axes_carry_mu_and_epsilon(results):
 def test_no_text_overlaps_or_leaves_the_page(results, name, look):
     look = styles.get(look)
     with plt.rc_context(styles.rc(look)):
-        figure, _ = figures.NAMES[name](results, look)
+        figure, _ = figures.drawing(name)(results, look)
         figure.canvas.draw()
         page = figure.bbox
         assert figure.get_figwidth() <= look["width"]
@@ -200,7 +200,7 @@ def _drawn(figure, text, box) -> bool:
 def test_grid_shows_classes_and_never_stretches(results):
     look = styles.get("default")
     with plt.rc_context(styles.rc(look)):
-        figure, table = figures.NAMES["reconstructions"](results, look)
+        figure, table = figures.drawing("reconstructions")(results, look)
     shown = figure.axes[0].images
     assert len(shown) == 3 * (1 + len(grid.ROWS) * len(MU))
     assert all(image.get_clim() == (0, 1) for image in shown)
@@ -228,7 +228,7 @@ def test_grid_of_images_without_classes(results, tmp_path):
         content = dict(file)
     content |= {"labels": np.full(len(content["labels"]), -1), "class_names": np.array([], dtype=str)}
     np.savez(folder / "targets.npz", **content)
-    figure, table = figures.NAMES["reconstructions"](folder, styles.get("default"))
+    figure, table = figures.drawing("reconstructions")(folder, styles.get("default"))
     assert set(table["target"]) == {""}
     assert "target" in {t.get_text() for t in figure.axes[0].texts}
     plt.close(figure)
@@ -275,7 +275,7 @@ def test_missing_lpips_is_left_out_and_named(tmp_path):
         assert "lpips_vgg_64" not in set(csv(tmp_path, name)["metric"])
     look = styles.get("default")
     with plt.rc_context(styles.rc(look)):
-        figure, _ = figures.NAMES["metrics_vs_mu"](results, look)
+        figure, _ = figures.drawing("metrics_vs_mu")(results, look)
     assert "not computed in this run" in "".join(t.get_text() for t in figure.axes[3].texts)
     plt.close(figure)
 

@@ -1,37 +1,35 @@
 """The study's figures, drawn from files under results/<study>/ alone. Torch is never imported here.
 
 Each figure is a function (results folder, style) -> (matplotlib figure, the numbers in it); `write` makes PDF, PNG,
-CSV and the caption of it, of an experiment's figure too.
+CSV and the caption of it, of an experiment's figure too. What draws is imported when something is drawn: the rules ask
+here for names, in every run of Snakemake.
 """
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
-import pandas as pd
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
 from vpaudit.base import files
 from vpaudit.base.errors import VpauditError
-from vpaudit.report import captions
-from vpaudit.report.figures import agreement, curves, grid, ladder, success, visual_mu
-from vpaudit.report.figures import style as styles
-from vpaudit.report.results import Results
 
 KINDS = ("pdf", "png", "csv", "txt")
-FIGURES = {
-    "reconstructions": grid.draw,
-    "metrics_vs_mu": curves.draw,
-    "success": success.draw,
-    "visual_mu": visual_mu.draw,
-    "consistency": agreement.draw,
-    "prior_ladder": ladder.draw,
+FIGURES = {  # name: module of this package whose `draw` draws it
+    "reconstructions": "grid",
+    "metrics_vs_mu": "curves",
+    "success": "success",
+    "visual_mu": "visual_mu",
+    "consistency": "agreement",
+    "prior_ladder": "ladder",
 }
 NAMES = FIGURES  # iterating gives the names
-Draw = Callable[[Path, dict], tuple[Figure, pd.DataFrame]]
+Draw = Callable[[Path, dict], tuple]
+
+
+def drawing(name: str) -> Draw:
+    """The function that draws a figure of the paper's study."""
+    if name not in FIGURES:
+        raise VpauditError(f"no figure {name!r}", f"known: {', '.join(FIGURES)}")
+    return importlib.import_module(f"{__name__}.{FIGURES[name]}").draw
 
 
 def render(name: str, results: Path, out: Path, style: str | dict = "default") -> None:
@@ -40,10 +38,11 @@ def render(name: str, results: Path, out: Path, style: str | dict = "default") -
     Args:
         results: results/<study>/.
     """
-    if name not in FIGURES:
-        raise VpauditError(f"no figure {name!r}", f"known: {', '.join(FIGURES)}")
-    results = Path(results)
-    write(name, FIGURES[name], captions.text(name, Results(results).config), results, out, style)
+    from vpaudit.report import captions
+    from vpaudit.report.results import Results
+
+    draw, results = drawing(name), Path(results)
+    write(name, draw, captions.text(name, Results(results).config), results, out, style)
 
 
 def write(name: str, draw: Draw, caption: str, results: Path, out: Path, style: str | dict = "default") -> None:
@@ -52,6 +51,10 @@ def write(name: str, draw: Draw, caption: str, results: Path, out: Path, style: 
     Args:
         style: a name or YAML file known to `vpaudit.figures.style`, or a dict of changes to its default.
     """
+    import matplotlib.pyplot as plt
+
+    from vpaudit.report.figures import style as styles
+
     look = styles.get(style)
     with plt.rc_context(styles.rc(look)):
         figure, table = draw(results, look)

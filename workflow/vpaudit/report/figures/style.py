@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import matplotlib
 import seaborn as sns
 import yaml
 
 from vpaudit.base.errors import VpauditError
 from vpaudit.base.labels import LOOKS
 
+matplotlib.use("Agg")  # files, never a window
 COLOURS = {name: look.colour for name, look in LOOKS.items()}
 NARROW = 5.0  # inches
 PAPER = 9.6  # font size of seaborn's context "paper", in points
