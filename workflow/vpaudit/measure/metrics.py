@@ -5,6 +5,7 @@ A metric's name carries its variant. Nothing is clipped or stretched here; the a
 
 import warnings
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -91,13 +92,15 @@ class Lpips:
     def __init__(self, net: str = "vgg", size: int = 64, device: str = "cpu", batch: int = 16):
         import lpips
 
-        with warnings.catch_warnings():  # lpips calls torchvision by an old name
-            warnings.simplefilter("ignore", UserWarning)
-            self.model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        with warnings.catch_warnings(), torch.device("meta"):  # without memory: to draw weights at random takes seconds
+            warnings.simplefilter("ignore", UserWarning)  # lpips calls torchvision by an old name
+            self.model = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
         names = [name for name, _ in self.model.net.named_parameters()]
         weights = lpips_weights.state_dict(net)
         by_index = {name.split(".", 1)[1]: name for name in names}  # "slice2.5.weight" -> "5.weight"
-        self.model.net.load_state_dict({by_index[key]: value for key, value in weights.items()})
+        self.model.net.load_state_dict({by_index[key]: value for key, value in weights.items()}, assign=True)
+        heads = Path(lpips.__file__).parent / f"weights/v0.1/{net}.pth"
+        self.model.load_state_dict(torch.load(heads, map_location="cpu"), strict=False, assign=True)
         self.model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         if device == "cpu":
             winograd.quicken(self.model.net)
