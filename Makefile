@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
-# Tests of one file stay together, since they share what is slow to make; each process computes on one thread.
+# Tests of one file stay together, since they share what is slow to make, and files in the order of pyproject.toml, the
+# longest first (by itself xdist begins with those of most tests); each process computes on one thread.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
-PARALLEL := -n $(WORKERS) --dist loadfile
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 .PHONY: replicate record domains test test-slurm test-gpu test-s3 test-real smoke figures prior ship-prior restore check lint lock clean-work
 

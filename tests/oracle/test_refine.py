@@ -95,7 +95,7 @@ def test_the_command_refines_what_is_there_and_says_how_it_did(root, tmp_path, m
     content = json.loads((folder / few_step.FILE).read_text())
     content["plans"] = {"3": content["plans"]["3"]}
     (folder / few_step.FILE).write_text(json.dumps(content))
-    monkeypatch.setattr(stage, "REFINED", {"images": 4, "held_out": 2, "noises": 5})
+    monkeypatch.setattr(stage, "REFINED", {"images": 4, "held_out": 2, "noises": 2})
     monkeypatch.setattr(few_step_refine, "GROUPS", (2, 2))
     study = config.load(root / "config/config.yaml")
     stage.refine_few_step(study, folder, 2, "cpu")
