@@ -74,6 +74,23 @@ def test_the_figure_has_a_point_a_budget_and_measure(answered, tmp_path):
     assert table["seen"].between(table["seen_low"], table["seen_high"]).all()
 
 
+def test_each_classifier_is_told_and_one_that_is_kept_is_not_trained_again(shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(utility.utility, "accuracy", lambda *_: 0.5)
+    layout = types.SimpleNamespace(work=tmp_path)
+    found = utility.measure(shapes, SETUP, layout, 0, [0.2, 50.0])
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[0][:26], lines[-1]) == ("[1/15] what noise costs: 0", "[15/15] what noise costs: 0 s")
+    monkeypatch.setattr(utility.utility, "accuracy", lambda *_: 0.9)
+    assert utility.measure(shapes, SETUP, layout, 0, [0.2, 50.0]) == found
+
+
+def test_the_cost_grows_with_budgets_and_rounds(shapes):
+    few = utility.cost(shapes, SETUP)
+    assert few == "utility          20 classifiers on 120 images, 15 of them by DP-SGD: about 1 minute"
+    longer = utility.cost(shapes, budget.setup(noise_multiplier=[20.0, 50.0], steps=10_000))
+    assert longer.endswith("about 7 minutes")  # every image in every round
+
+
 def test_an_empty_batch_changes_no_weight_by_nan(shapes):
     """A small sample rate draws no image in some rounds: they release noise alone."""
     rows = measure.features(data_of(shapes))

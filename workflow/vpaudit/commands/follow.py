@@ -65,10 +65,29 @@ def told(lines: Iterable[str], clock=time.monotonic) -> Iterator[tuple[str, str]
 
 
 def _progress(rule: str, jobs: Counter, done: Counter, seconds: float) -> str:
-    total, ready = (_cost(which) for which in (jobs, done))
     number = f" {done[rule]} of {jobs[rule]}" if jobs[rule] > 1 else ""
-    left = f", about {_minutes(seconds * (total - ready) / ready)} left" if ready < total else ""
-    return f"[{done.total()}/{jobs['total']}] {rule.replace('_', ' ')}{number}: {_minutes(seconds)}{left}"
+    share = _cost(done) / _cost(jobs)
+    return _line(done.total(), jobs["total"], f"{rule.replace('_', ' ')}{number}", seconds, share)
+
+
+def _line(done: int, total: int, name: str, seconds: float, share: float) -> str:
+    """share: of the work that is done."""
+    left = f", about {_minutes(seconds * (1 / share - 1))} left" if share < 1 else ""
+    return f"[{done}/{total}] {name}: {_minutes(seconds)}{left}"
+
+
+class Steps:
+    """Equal steps of work in this process, told on stderr as the jobs of Snakemake are."""
+
+    def __init__(self, name: str, total: int):
+        self.name, self.total, self.done, self.started = name, total, 0, time.monotonic()
+
+    def step(self) -> None:
+        """One more is done."""
+        self.done += 1
+        again = AGAIN * (self.done > 1 and sys.stderr.isatty())
+        line = _line(self.done, self.total, self.name, time.monotonic() - self.started, self.done / self.total)
+        print(f"{again}{line}", file=sys.stderr, flush=True)
 
 
 def _cost(jobs: Counter) -> float:

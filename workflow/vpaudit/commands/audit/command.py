@@ -111,7 +111,7 @@ def _audit(arguments) -> None:
             "give --images DIR and one of --epsilon, --noise-multiplier and --mu; or --run DIR and --model MODULE:NAME",
         )
     from vpaudit.commands import doctor, plan
-    from vpaudit.commands.audit import answer, budget, output, pdf
+    from vpaudit.commands.audit import answer, budget, output, pdf, utility
     from vpaudit.commands.audit import job as audit
     from vpaudit.commands.audit import prior as priors
     from vpaudit.study import config
@@ -146,7 +146,8 @@ def _audit(arguments) -> None:
         labels=arguments.labels,
         utility_of=arguments.images if arguments.utility == "" else arguments.utility,
     )
-    cost = "\n".join([*prior.remarks, plan.text(plan.plan(job.config, prior.calls_per_second, job.shape), 1)])
+    cost = [*prior.remarks, plan.text(plan.plan(job.config, prior.calls_per_second, job.shape), 1)]
+    cost = "\n".join(cost + ([utility.cost(job.labelled, setup)] if job.labelled else []))
     if arguments.dry_run:
         facts = job.facts()
         print("\n".join([*facts["reading"], f"{facts['images']} to attack, brought to {facts['shape']}"]))

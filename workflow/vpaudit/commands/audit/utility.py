@@ -10,6 +10,7 @@ from vpaudit.base import pixels
 from vpaudit.base.errors import VpauditError
 from vpaudit.commands.audit.budget import Setup
 from vpaudit.commands.audit.output import Output
+from vpaudit.commands.follow import Steps
 from vpaudit.measure import utility
 from vpaudit.privacy.training import Training
 from vpaudit.report import figures, words
@@ -19,6 +20,7 @@ from vpaudit.study.checkpoints import Journal
 from vpaudit.study.layout import Layout
 
 MOST = 10_000  # images of a folder that is trained on
+FEATURES, ROUNDS, DRAWN = 500.0, 500.0, 275  # images and rounds a second on one core; images that double a round's time
 CODE = depends.code_of_module("measure.utility")
 CAPTION = (
     "What noise costs and what it hides: test accuracy of a classifier trained by DP-SGD on four fifths of {images} "
@@ -44,6 +46,17 @@ def labelled(source: str, setup: Setup, shape: tuple[int, int, int], seed: int) 
     return found
 
 
+def cost(images: data.ImageSet, setup: Setup) -> str:
+    """What `measure` takes on one core, as a line below those of `vpaudit plan`."""
+    count, runs = len(images), utility.SEEDS * (len(setup.budgets) + 1)  # one is the noise recommended
+    drawn = runs * setup.steps * (1 + setup.sample_rate * count / DRAWN)
+    minutes = max(1, round((count / FEATURES + drawn / ROUNDS) / 60))
+    return (
+        f"utility          {runs + utility.SEEDS} classifiers on {count:,} images, {runs} of them by DP-SGD: "
+        f"about {minutes} minute{'s' * (minutes != 1)}"
+    )
+
+
 def measure(images: data.ImageSet, setup: Setup, layout: Layout, seed: int, noise: list[float]) -> dict:
     """Accuracy at these noise multipliers of the training that is asked about; runs are kept in work/.
 
@@ -54,12 +67,16 @@ def measure(images: data.ImageSet, setup: Setup, layout: Layout, seed: int, nois
     journal = Journal(layout.work / "utility", CODE, [])
     content = hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
 
-    def one(rule: Training | None, number: int) -> float:
-        key = {"images": content, "key": seed, "rule": vars(rule) if rule else None, "seed": number}
-        return float(journal(key, lambda: np.array(utility.accuracy(rows, images.labels, rule, number, seed))))
-
     lr = utility.learning_rate(setup.steps)
     rules = [Training(n, setup.sample_rate, setup.steps, lr, delta=setup.delta) for n in dict.fromkeys(noise)]
+    told = Steps("what noise costs", utility.SEEDS * (1 + len(rules)))
+
+    def one(rule: Training | None, number: int) -> float:
+        key = {"images": content, "key": seed, "rule": vars(rule) if rule else None, "seed": number}
+        found = float(journal(key, lambda: np.array(utility.accuracy(rows, images.labels, rule, number, seed))))
+        told.step()
+        return found
+
     found = tradeoff.costs(utility.table(rules, one)).sort_values("noise_multiplier")
     records = found.to_dict("records")
     counts = {"images": len(images), "classes": len(np.unique(images.labels)), "seeds": utility.SEEDS}
