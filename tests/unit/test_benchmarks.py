@@ -174,3 +174,52 @@ def test_decibels_are_gained_over_the_gaussian_under_the_same_noise(root, monkey
     assert table["gain"].to_numpy() == pytest.approx(20 * np.log10(2), abs=1e-3)
     assert table["psnr"].to_numpy() == pytest.approx(table["gaussian_psnr"] + table["gain"], abs=1e-3)
     assert table["grey_levels"][2] == pytest.approx(25)
+
+
+@pytest.fixture
+def photographs(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import photographs
+
+    return photographs
+
+
+def test_classical_denoisers_are_told_the_noise_in_their_own_range(photographs):
+    """A ramp under noise s on [-1, 1], which is s / 2 on [0, 1]: told so, they leave less than a third of s^2."""
+    s, x = 0.4, torch.linspace(-0.8, 0.8, 48).expand(2, 3, 48, 48)
+    y = x + s * torch.randn(x.shape, generator=generator("classical"))
+    for denoise in photographs.CLASSICAL.values():
+        assert (photographs.classical(denoise, y, s) - x).square().mean() < s**2 / 3
+
+
+def test_methods_are_held_against_our_ddim_at_as_many_calls(photographs):
+    """By hand, 8 images: 3 dB above it at 8 calls and 1 dB below it at 20; no calls are held against the fewest."""
+    runs = [("DDIM", True, 8, 30, 0.2), ("DDIM", True, 20, 29, 0.1), ("wavelets", False, 0, 25, 0.4)]
+    runs += [("peer", False, 8, 33, 0.1), ("peer", False, 20, 28, 0.2)]
+    tables = []
+    for method, ours, asked, psnr, lpips in runs:
+        about = {"grey_levels": 50, "method": method, "ours": ours, "asked": asked, "calls": asked, "seconds": 1.0}
+        for image in range(8):
+            pair = {"metric": ["psnr", "lpips_vgg"], "value": [psnr + image, lpips * (1 + image)]}
+            tables.append(pd.DataFrame(about | {"image": image} | pair))
+    found = photographs.quality(pd.concat(tables)).set_index(["method", "asked"])
+    for key, gain, ratio in (("peer", 8), 3, 0.5), (("peer", 20), -1, 2), (("wavelets", 0), -5, 2):
+        assert found.loc[key, ["gain", "gain_low", "gain_high"]].tolist() == pytest.approx([gain] * 3)
+        assert found.loc[key, "lpips_ratio"] == pytest.approx(ratio)
+    assert found.loc[("wavelets", 0), "to_calls"] == 8
+    assert set(found["n"]) == {8}
+
+
+def test_at_equal_mu_the_noise_of_a_pixel_grows_with_the_side(photographs, monkeypatch):
+    """Images that are alike at both sizes have twice the norm at twice the side, so twice the noise a pixel."""
+    small = 2 * torch.rand((4, 3, 32, 32), generator=generator("sizes")) - 1
+    whole = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    monkeypatch.setattr(photographs, "SIDES", (32, 64))
+    table = photographs.sizes(RadialPrior.fit([small, whole]), whole).set_index(["side", "mu", "attack"])
+    assert len(table) == 2 * len(photographs.MU) * len(photographs.ATTACKS)
+    for mu in photographs.MU:
+        below, above = (table.loc[(side, mu, "posterior_mean")] for side in (32, 64))
+        assert above["s"] == pytest.approx(2 * below["s"], rel=1e-6)
+        assert above["unrelated"] == pytest.approx(below["unrelated"], rel=1e-6)
+        assert below["mse_ratio"] == below["coarse_ratio"] == 1
+        assert above["share"] == pytest.approx(above["mse"] / above["unrelated"])
