@@ -7,7 +7,8 @@
 samplers call the same prior (peers.py) about as often; classical denoisers call none. Seconds: of this process's CPU
 time for an image, on one thread, so that other work on the machine counts little. gain: decibels over our DDIM at as
 many calls (at the fewest, for a method that was asked for another number) on the same images; lpips_ratio: of mean
-LPIPS to its; each with its 95 % interval over images.
+LPIPS to its; each with its 95 % interval over images. In contest_256.csv: who is ahead, as experiments/peers reads it,
+and classical denoisers over our posterior mean.
 
 `sizes`: images reduced by area averages, each released at equal mu; share: MSE over that between unrelated images of
 that size; coarse: MSE after both images are reduced to 32 x 32. ratio, coarse_ratio: to the same at 32 x 32.
@@ -34,6 +35,7 @@ from vpaudit.experiments.scale.run import resized
 from vpaudit.measure import metrics
 from vpaudit.priors import find, network
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
+from vpaudit.report.figures.panels import intervals
 from vpaudit.study.config import Attack
 
 CALLS = {50: (8, 20), 25: (8,), 100: (8,)}  # by noise in grey levels of 255
@@ -162,10 +164,15 @@ def main() -> None:
 
 
 def _peers(prior: network.NetworkPrior, x: torch.Tensor) -> dict[str, pd.DataFrame]:
+    """`quality`, and who is ahead: `contest`, and classical denoisers over our posterior mean."""
     table = pd.concat(compared(prior, x), ignore_index=True)
-    asked = table[~table["method"].isin(CLASSICAL) & (table["metric"] != "psnr")]
-    ahead = contest(asked.rename(columns={"grey_levels": "mu"})).rename(columns={"mu": "grey_levels"})
-    return {"peers_256": quality(table), "contest_256": ahead}
+    told = table[table["metric"] != "psnr"].rename(columns={"grey_levels": "mu"})
+    asked = ~told["method"].isin(CLASSICAL)
+    ahead = [contest(told[asked])]
+    for metric, rows in told.groupby("metric", sort=False):
+        ratios = intervals(rows[~asked], ["method", "mu"], rows[rows["method"] == "posterior mean"])
+        ahead.append(ratios.assign(quantity="classical / posterior mean", metric=metric))
+    return {"peers_256": quality(table), "contest_256": pd.concat(ahead).rename(columns={"mu": "grey_levels"})}
 
 
 if __name__ == "__main__":

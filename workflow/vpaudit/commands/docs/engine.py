@@ -11,6 +11,7 @@ from vpaudit.experiments import catalog
 from vpaudit.experiments.catalog import Card
 
 FIGURES = Path("figures")
+PHOTOGRAPHS = Path("results/priors")  # of benchmarks/photographs.py
 STUDY = "embedded"
 
 
@@ -63,7 +64,40 @@ class Numbers:
 
 def page() -> dict:
     """docs/engine.md."""
-    return {"sections": [section(card) for card in catalog.cards().values() if card.question]}
+    sections = [section(card) for card in catalog.cards().values() if card.question]
+    return {"sections": sections, "photographs": photographs(PHOTOGRAPHS)}
+
+
+def photographs(folder: Path) -> dict:
+    """What benchmarks/photographs.py found; empty where it was not run.
+
+    `runs`: a row by noise of each method and number of calls; `ahead`: who is; `times`: to equal quality; `sizes`: a
+    row by side of each mu and attack; `whole`, `coarse`: error over that at the smallest side; `n`: images of each.
+    """
+    if not all((folder / f"{name}.csv").exists() for name in ("peers_256", "contest_256", "sizes")):
+        return {}
+    runs, ahead, sizes = (pd.read_csv(folder / f"{name}.csv") for name in ("peers_256", "contest_256", "sizes"))
+    return {
+        "runs": _nested(runs, ["method", "asked"], "grey_levels"),
+        "ahead": Numbers(ahead),
+        "times": ahead.loc[ahead["quantity"] == "time / ours", "value"],
+        "sizes": _nested(sizes, ["mu", "attack"], "side"),
+        "whole": _ratios(sizes, "mse_ratio"),
+        "coarse": _ratios(sizes, "coarse_ratio"),
+        "labels": labels.LABELS,
+        "n": [int(table["n"].iloc[0]) for table in (runs, sizes)],
+    }
+
+
+def _nested(table: pd.DataFrame, keys: list[str], inner: str) -> dict[tuple, dict]:
+    """{keys: {inner: row}}."""
+    return {key: part.set_index(inner).to_dict("index") for key, part in table.groupby(keys, sort=False)}
+
+
+def _ratios(sizes: pd.DataFrame, name: str) -> Numbers:
+    """Of the larger sides, with the name of the column as that of a value."""
+    larger = sizes[sizes["side"] > sizes["side"].min()]
+    return Numbers(larger.rename(columns={name: "value", f"{name}_low": "low", f"{name}_high": "high"}))
 
 
 def section(card: Card) -> dict:

@@ -96,4 +96,7 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters["number"] = labels.number
     environment.filters["interval"] = lambda row: labels.interval(row["value"], row["low"], row["high"])
+    environment.filters["interval_of"] = lambda row, name: labels.interval(
+        *(row[column] for column in (name, f"{name}_low", f"{name}_high"))
+    )
     return environment
