@@ -11,7 +11,7 @@ LPIPS to its; each with its 95 % interval over images. In contest_256.csv: who i
 and classical denoisers over our posterior mean.
 
 `sizes`: images reduced by area averages, each released at equal mu; share: MSE over that between unrelated images of
-that size; coarse: MSE after both images are reduced to 32 x 32. ratio, coarse_ratio: to the same at 32 x 32.
+that size; coarse: MSE after both images are reduced to 32 x 32. mse_ratio, coarse_ratio: to the same at 32 x 32.
 """
 
 import argparse
