@@ -1,7 +1,7 @@
 """Whole photographs under the prior of any size: other libraries at 256 x 256, and the same images at four sizes.
 
     python benchmarks/photographs.py peers      # into results/priors/peers_256.csv and contest_256.csv
-    python benchmarks/photographs.py sizes      # into results/priors/sizes.csv
+    python benchmarks/photographs.py sizes      # into results/priors/sizes.csv and figures/priors/sizes.png
 
 `peers`: every method sees the same images under the same noise, of which it is told the level. Other libraries and our
 samplers call the same prior (peers.py) about as often; classical denoisers call none. Seconds: of this process's CPU
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import peers
@@ -35,7 +36,8 @@ from vpaudit.experiments.scale.run import resized
 from vpaudit.measure import metrics
 from vpaudit.priors import find, network
 from vpaudit.privacy.mechanism import Mechanism, release_analytic
-from vpaudit.report.figures.panels import intervals
+from vpaudit.report.figures import panels
+from vpaudit.report.figures import style as styles
 from vpaudit.study.config import Attack
 
 CALLS = {50: (8, 20), 25: (8,), 100: (8,)}  # by noise in grey levels of 255
@@ -145,6 +147,27 @@ def _interval(name: str, found: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), found))
 
 
+def drawn(table: pd.DataFrame):
+    """Error of the posterior mean over mu, a line a side: of whole images, and of what is left of them at 32 x 32."""
+    style, parts = styles.get("default"), {"mse": "whole images", "coarse": "reduced to 32×32"}
+    table = table[table["attack"] == "posterior_mean"].assign(pixels=lambda t: [f"{side}×{side}" for side in t["side"]])
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    tables = [
+        table[["mu", "pixels"]].assign(of=of, **{end: table[f"{name}{part}"] for part, end in ends.items()})
+        for name, of in parts.items()
+    ]
+    with plt.rc_context(styles.rc(style)):
+        grid = panels.lines(pd.concat(tables), "mu", "pixels", style, 0.45, col="of")
+        for axes, unrelated in zip(
+            grid.axes.flat, table["unrelated"].iloc[[-1, 0]]
+        ):  # of the largest and smallest side
+            panels.level(axes, unrelated, "unrelated images")
+            axes.set_yscale("log")
+        panels.log_axis(grid.axes.flat, MU, panels.MU)
+        grid.axes[0, 0].set_ylabel("MSE")
+        return panels.legend(grid.figure, 5)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,6 +175,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8, help="test photographs, >= 2 (default: %(default)s)")
     parser.add_argument("--data", default="photos_256_local", help="card of data/cards.yaml (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=places.home() / "results/priors", help="(default: %(default)s)")
+    parser.add_argument("--figures", type=Path, default=places.home() / "figures/priors", help="(default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     prior = network.load(find.names()["photographs"], precision="auto")
@@ -161,6 +185,9 @@ def main() -> None:
         with files.atomic(arguments.results / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.5g")
         print(table.to_string(index=False))
+        if name == "sizes":
+            with files.atomic(arguments.figures / "sizes.png") as temporary:
+                drawn(table).savefig(temporary, format="png", dpi=styles.get("default")["dpi"])
 
 
 def _peers(prior: network.NetworkPrior, x: torch.Tensor) -> dict[str, pd.DataFrame]:
@@ -170,7 +197,7 @@ def _peers(prior: network.NetworkPrior, x: torch.Tensor) -> dict[str, pd.DataFra
     asked = ~told["method"].isin(CLASSICAL)
     ahead = [contest(told[asked])]
     for metric, rows in told.groupby("metric", sort=False):
-        ratios = intervals(rows[~asked], ["method", "mu"], rows[rows["method"] == "posterior mean"])
+        ratios = panels.intervals(rows[~asked], ["method", "mu"], rows[rows["method"] == "posterior mean"])
         ahead.append(ratios.assign(quantity="classical / posterior mean", metric=metric))
     return {"peers_256": quality(table), "contest_256": pd.concat(ahead).rename(columns={"mu": "grey_levels"})}
 
