@@ -33,11 +33,22 @@ def results(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawn(results, tmp_path_factory):
-    out = tmp_path_factory.mktemp("figures")
-    for name in figures.NAMES:
-        figures.render(name, results, out)
-    return out
+def elsewhere(results, tmp_path_factory):
+    """(folder of all figures, how the process ended that drew them, and then the page): 1 if it had loaded torch."""
+    out, pages = tmp_path_factory.mktemp("figures"), tmp_path_factory.mktemp("pages")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom vpaudit.report import figures, page\n"
+        "results, out, pages = map(Path, sys.argv[1:])\n"
+        "for name in figures.NAMES: figures.render(name, results, out)\n"
+        "page.build(results, out, pages / 'report.html')\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    return out, subprocess.run([sys.executable, "-c", code, results, out, pages], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def drawn(elsewhere):
+    return elsewhere[0]
 
 
 def csv(folder, name, **where):
@@ -335,15 +346,8 @@ def test_labels_keep_apart_and_name_both_ends():
     assert _apart([1.0, 1.1], 0.2) == [1, 1.1]
 
 
-def test_torch_is_never_loaded_by_drawing(results, tmp_path):
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom vpaudit.report import figures, page\n"
-        "for name in figures.NAMES: figures.render(name, Path(sys.argv[1]), Path(sys.argv[2]))\n"
-        "page.build(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2]) / 'report.html')\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, results, tmp_path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_torch_is_never_loaded_by_drawing(elsewhere):
+    assert elsewhere[1].returncode == 0, elsewhere[1].stderr
 
 
 def test_transition_is_predicted_where_other_images_behave_alike(tmp_path):
