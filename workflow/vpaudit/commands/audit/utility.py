@@ -1,6 +1,7 @@
 """What noise costs: accuracy of a classifier trained by DP-SGD on the user's labelled images, at every budget asked."""
 
 import hashlib
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,9 @@ def measure(images: data.ImageSet, setup: Setup, layout: Layout, seed: int, nois
         told.step()
         return found
 
-    found = tradeoff.costs(utility.table(rules, one)).sort_values("noise_multiplier")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Full backward hook", UserWarning)  # images need no gradient
+        found = tradeoff.costs(utility.table(rules, one)).sort_values("noise_multiplier")
     records = found.to_dict("records")
     counts = {"images": len(images), "classes": len(np.unique(images.labels)), "seeds": utility.SEEDS}
     return {**counts, "without": records[0], "at": records[1:]}
