@@ -30,7 +30,7 @@ record: $(STAMP)
 
 # The same attacks on real domains, each a study of its own, then one figure and one table of claims of all of them. Needs
 # the archives of their cards (workflow/vpaudit/data/cards.yaml); hours; the same command goes on.
-DOMAINS := faces xrays portraits photographs
+DOMAINS := cifar10 faces xrays portraits photographs
 domains: $(STAMP)
 	@export $(RUN); for name in $(DOMAINS); do \
 	  workflow/run.sh --configfile config/domains.yaml config/domains/$$name.yaml || exit; done; \
@@ -67,8 +67,8 @@ test-real: $(STAMP)
 figures: $(STAMP)
 	@$(RUN) snakemake --quiet rules $(if $(STYLE),--config figures='{"style": "$(STYLE)"}') -- figures
 
-# Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it. The colour prior:
-# snakemake --configfile config/cifar10.yaml -- train_prior, then make ship-prior STUDY=cifar10 SHIP=cifar10_unet
+# Train the prior of the embedded study anew (hours; resumes), then put it where the study reads it. The other
+# priors that are shipped: benchmarks/train_priors.py.
 STUDY := embedded
 SHIP := fashion_mnist_dit
 prior: $(STAMP)

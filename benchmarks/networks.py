@@ -36,7 +36,7 @@ from vpaudit.privacy.mechanism import ImprintLayer
 from vpaudit.report.figures import style as styles
 from vpaudit.report.figures.panels import legend, level, lines, log_axis
 
-DATA = {"fashion_mnist": "fashion_mnist_gaussian", "cifar10_local": "resources/priors/cifar10_unet/gaussian"}
+DATA = {"fashion_mnist": "fashion_mnist_gaussian", "cifar10_local": "resources/priors/cifar10/gaussian"}
 NOISE = (0.01, 0.1, 0.5, 1.0, 2.0)  # at 0 the image is determined, and no mu is equivalent
 ADVERSARIES = ((1, True), (1, False), (8, True), (64, True))  # batch, told lambda
 RECORDS, STEPS, BATCH, RATE, TRAINING_NOISE = 2000, 100, 64, 0.5, 0.6

@@ -37,7 +37,7 @@ NORM = 22.9  # a typical norm of Fashion-MNIST on [-1, 1]: s = NORM / mu, one fo
 CALLS = (6, 10, 20)
 ONE_SIZE = {"posterior mean": (1,), "fitted few-step": (3, 4, 5, 6)}
 REPEATS = 2
-UNET = Path(__file__).parents[1] / "resources/priors/cifar10_unet"  # has convolutions, the study's prior has none
+UNET = Path(__file__).parents[1] / "resources/priors/cifar10"  # has convolutions, the study's prior has none
 
 
 def peers_table(config, layout: Layout, images: int) -> pd.DataFrame:

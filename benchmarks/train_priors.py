@@ -50,7 +50,7 @@ SETS = {
     "chest_xray_64": Set(("chest_xray_64_local",), 1.5, conditional=True, flip=False, use="CC BY 4.0, with credit"),
     "faces_64": Set(("faces_64_local",), 3.5),
     "cifar10": Set(
-        ("cifar10_local",), 4.0, conditional=True, use="as CIFAR-10: none stated by its author", begin="cifar10_unet"
+        ("cifar10_local",), 4.0, conditional=True, use="as CIFAR-10: none stated by its author", begin="cifar10"
     ),
 }
 

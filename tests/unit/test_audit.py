@@ -117,7 +117,7 @@ def test_an_unknown_prior_is_answered_with_those_that_are_here():
 
 def test_a_prior_without_a_gaussian_of_its_shape_says_how_to_get_one(root, tmp_path):
     folder = tmp_path / "priors" / "mine"
-    shutil.copytree(root / "resources/priors/cifar10_unet", folder, ignore=shutil.ignore_patterns("gaussian"))
+    shutil.copytree(root / "resources/priors/cifar10", folder, ignore=shutil.ignore_patterns("gaussian"))
     for name in ("card.json", "unet/config.json"):
         about = json.loads((folder / name).read_text())
         (folder / name).write_text(

@@ -12,7 +12,7 @@ def test_the_default_file_is_the_default(root):
     assert config.load(root / "config" / "config.yaml") == config.Config()
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "smoke.yaml", "cifar10.yaml", "dpsgd.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "smoke.yaml", "domains.yaml", "dpsgd.yaml"])
 def test_shipped_configurations_are_valid(root, name):
     config.load(root / "config" / name)
 

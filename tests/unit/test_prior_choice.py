@@ -204,7 +204,6 @@ def test_each_domain_of_real_images_gets_its_prior(domain, tmp_path, monkeypatch
         pytest.skip(str(error))
     np.savez(tmp_path / "audited.npz", x=images)
     chosen = priors.best(str(tmp_path / "audited.npz"), None, None, False, 0)
-    own = "cifar10_unet" if own == "cifar10" and own not in find.names() else own
     if own in find.names():
         assert chosen.folder.name == own
         assert chosen.warnings == ()

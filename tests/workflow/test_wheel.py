@@ -89,7 +89,7 @@ def test_the_wheel_holds_every_file_of_the_package(root, wheels):
 def test_doctor_says_where_workflow_priors_and_cache_are(elsewhere, installed, tmp_path):
     found = elsewhere("doctor")
     assert f"{installed}/vpaudit/_workflow, {installed}/vpaudit_priors" in found
-    assert all(name in found for name in ("fashion_mnist_dit", "fashion_mnist_gaussian", "cifar10_unet"))
+    assert all(name in found for name in ("fashion_mnist_dit", "fashion_mnist_gaussian", "cifar10"))
     assert str(tmp_path / "cache" / "vpaudit") in found
     assert not (tmp_path / "cache").exists()
 

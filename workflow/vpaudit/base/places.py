@@ -14,7 +14,7 @@ WORKFLOW = (
     "resources/data/fashion_mnist_6000_2000.npz", "resources/priors/fashion_mnist_dit",
     "resources/priors/fashion_mnist_gaussian", "resources/priors/chest_xray_64", "Snakefile",
 )  # fmt: skip
-MORE_PRIORS = tuple(f"resources/priors/{name}" for name in ("cifar10", "cifar10_unet", "faces_64", "photographs"))
+MORE_PRIORS = tuple(f"resources/priors/{name}" for name in ("cifar10", "faces_64", "photographs"))
 
 
 def is_working_copy(folder: Path) -> bool:

@@ -52,7 +52,7 @@ examples:
   vpaudit audit --images photos/ --epsilon 8 --steps 1000 --sample-rate 0.01
   vpaudit account --epsilon 8 --delta 1e-5
   vpaudit bound rero --mu 5 --kappa 2e-4
-  vpaudit plan config/cifar10.yaml
+  vpaudit plan config/dpsgd.yaml
 
 exit codes:
   0    done

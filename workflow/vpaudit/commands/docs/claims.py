@@ -10,7 +10,6 @@ from vpaudit.base.errors import VpauditError
 from vpaudit.experiments import catalog
 
 SUMMARY = Path("results/embedded/summary.json")
-CIFAR10 = Path("results/cifar10/summary.json"), Path("resources/priors/cifar10_unet/card.json")
 DOMAINS = Path("results/domains")
 GROUPS = {  # families of claims under the headings of docs/replication.md; others are open questions
     "Bounds": ("beats_uninformed", "within_theorem", "told_lambda"),
@@ -23,9 +22,9 @@ OPEN = "Open questions"
 
 
 def readme() -> dict:
-    """README's findings: the study, `found` for the claim that a sentence is about, `end` of reconstruction."""
+    """README's findings: the study, `found` for a sentence's claim, `end` of reconstruction, the real domains."""
     summary = files.read_json(SUMMARY)
-    return {"summary": summary, "found": partial(found, summary["claims"]), "end": end}
+    return {"summary": summary, "found": partial(found, summary["claims"]), "end": end, "domains": domains(DOMAINS)}
 
 
 def end(claim: dict, margin: float) -> float:
@@ -48,11 +47,10 @@ def found(claims: list[dict], id_: str, verdict: str) -> dict:
 
 
 def replication() -> dict:
-    """docs/replication.md: the embedded study, what is left open, and the study of CIFAR-10 where it is on record."""
+    """docs/replication.md: the embedded study, studies of real domains where they are on record, what is left open."""
     summary = files.read_json(SUMMARY)
-    cifar10 = [files.read_json(path) for path in CIFAR10] if all(path.exists() for path in CIFAR10) else None
     facts = {"groups": grouped(summary["claims"]), "left_open": _left_open(), "domains": domains(DOMAINS)}
-    return {"summary": summary, "cifar10": cifar10, **facts}
+    return {"summary": summary, **facts}
 
 
 def domains(folder: Path) -> dict:
