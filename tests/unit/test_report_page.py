@@ -41,7 +41,7 @@ def test_an_audit_says_what_is_recovered_at_every_level(study):
     assert [level["mu"] for level in levels] == list(MU)
     for level, epsilon in zip(levels, (EPSILON[ALL.index(mu)] for mu in MU)):
         first, metrics, bounds, *budget, estimate = level["sentences"]
-        start = f"At ε = {number(epsilon)} (µ = {level['mu']:g}) an attacker who knows discs’s training images"
+        start = f"At ε = {number(epsilon)} (µ = {level['mu']:g}) an attacker who knows the training images of discs"
         assert first.startswith(start)
         near = words.at(study.recovered("posterior_mean"), level["mu"])
         assert words.percent(near) in first
@@ -85,7 +85,9 @@ def test_a_study_without_draws_or_diffusion_attack_leaves_sentences_out(study):
 
 
 def test_names_of_cards_are_told_as_titles():
-    assert words.known_to({"prior": {"data": "fashion_mnist, train split"}}) == "Fashion-MNIST’s training images"
+    assert words.known_to({"prior": {"data": "fashion_mnist, train split"}}) == "the training images of Fashion-MNIST"
+    faces = "Faces of adults (UTKFace, 2017), 12,000 for training; JPEG, train split"
+    assert words.known_to({"prior": {"data": faces}}) == "the training images of Faces of adults (UTKFace, 2017)"
     assert "not recorded" in words.known_to({"prior": {"data": None}})
 
 

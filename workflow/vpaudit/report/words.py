@@ -15,6 +15,7 @@ from vpaudit.base import stats
 from vpaudit.base.labels import LABELS, METRICS, number
 from vpaudit.report.results import Results, ends
 
+TITLE = re.compile(r"(?:[^,;(]|\([^)]*\))+")  # of images: up to a comma or semicolon that is in no parentheses
 BLANK = "\u00a0"  # between a number and %, which stay on one line
 STEPS = (0.1, 0.5, 0.85, 0.95)
 WORDS = (
@@ -304,7 +305,10 @@ def images(config: dict) -> str:
 def known_to(summary: dict) -> str:
     """What the prior was trained on, as the object of "knows"."""
     name = summary["prior"].get("data")
-    return titled(name).replace(", train split", "’s training images") if name else "images (which was not recorded)"
+    if not name:
+        return "images (which was not recorded)"
+    named = TITLE.match(titled(name))  # a card's title goes on to tell sizes and splits
+    return f"the training images of {named[0]}"
 
 
 def titled(text: str) -> str:
