@@ -112,3 +112,10 @@ def test_a_sentence_that_the_verdict_no_longer_bears_is_refused():
         claims.found(CLAIMS, "denoising_x", "confirmed with a caveat")
     with pytest.raises(VpauditError, match="end_of_success_ncc is absent"):
         claims.found(CLAIMS, "end_of_success_ncc", "confirmed")
+
+
+@pytest.mark.parametrize("domain", ["faces", "xrays", "photographs"])
+def test_example_audits_of_images_that_are_not_ours_show_none(root, domain):
+    page = (root / f"docs/audit/{domain}/report.html").read_text(encoding="utf-8")
+    assert "This page shows no image" in page
+    assert page.count("data:image") == 2  # curves: success over mu, and the ladder of priors
