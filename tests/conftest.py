@@ -21,8 +21,9 @@ NEVER_SKIPPED = {
 SLOW = {
     f"test_{name}.py"
     for name in (
-        "architecture", "audit", "docs", "experiments", "figures", "hub_data", "local_images", "own_training",
-        "prior_choice", "prior_fetch", "recorder", "report", "report_page", "rero", "shipped_prior", "training",
+        "adversaries", "architecture", "audit", "docs", "experiments", "figures", "hub_data", "local_images",
+        "own_training", "prior_choice", "prior_fetch", "recorder", "report", "report_page", "rero", "shipped_prior",
+        "train_prior", "training",
     )
 }  # fmt: skip
 
