@@ -110,7 +110,7 @@ def test_a_table_for_people(capsys):
         (("bound", "advantage", "--mu", "1", "--baseline", "0.1", "--same", "0.1"), "without replace"),
         (("account", "--epsilon", "8", "--delta", "2"), "delta"),
         (("show-config", "no/such.yaml"), "no/such.yaml"),
-        pytest.param(("fetch", "cifar10", "--out", "/tmp/x"), "cifar10", marks=pytest.mark.slow),  # asks again and again
+        pytest.param(("fetch", "cifar10", "--out", "/tmp/x"), "cifar10", marks=pytest.mark.slow),  # asks often
     ],
 )
 def test_errors_are_for_people(capsys, arguments, expected):
