@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
 import architectures  # noqa: E402
 
-SHIPPED = {"fashion_mnist_dit": 512, "faces_64": 512}  # images a call
+SHIPPED = {"fashion_mnist_dit": 512}  # images a call
 LAYOUTS = {"cifar10": 250, "celebahq": 32, "imagenet": 16}  # as in config/paper
 COMPILED = ("fashion_mnist_dit", "cifar10")  # at 256 pixels compiling takes minutes
 PRECISIONS = ("float32", "tf32", "bfloat16")
